@@ -1,0 +1,8 @@
+//! A simulation of everything around the bot: Discord with a web page, Infrastructure Manager,
+//! Dynamic DNS, Check-in, and front ends with a real `sshd`.
+//!
+//! Used by `make run`, by the tests and by the benches; the bot itself never uses it.
+//! Where it differs from the real system, the sandbox is wrong.
+
+pub mod machines;
+pub mod saved;

@@ -1,0 +1,44 @@
+//! What the pretend cloud does when Infrastructure Manager asks it for machines.
+
+use std::net::IpAddr;
+
+use futures::future::BoxFuture;
+
+/// The front end that Infrastructure Manager wants.
+#[derive(Clone, Debug)]
+pub struct MachineRequest {
+    /// IM's id of the infrastructure.
+    pub infrastructure: String,
+    /// The values of the TOSCA inputs, by name, with the template's defaults filled in.
+    pub inputs: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A front end that runs.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its public address; in the sandbox a loopback address of its own such as `127.71.3.9`.
+    pub address: IpAddr,
+    /// The user to log in as (`cloudadm`).
+    pub user: String,
+    /// The private key, in OpenSSH's PEM form.
+    pub private_key: String,
+}
+
+/// The pretend cloud. [`crate::im`] calls it, [`crate::frontend`] implements it.
+pub trait Machines: Send + Sync + 'static {
+    /// Starts the front end of an infrastructure; the same again if it already runs.
+    fn start(&self, request: MachineRequest) -> BoxFuture<'_, anyhow::Result<Machine>>;
+
+    /// IM has (re)configured the front end. `host` is `kube_public_dns_name`; `points_here` tells
+    /// whether that name resolved to the front end's address at that moment, which is when
+    /// Let's Encrypt gives out a certificate.
+    fn configured<'a>(
+        &'a self,
+        infrastructure: &'a str,
+        host: Option<&'a str>,
+        points_here: bool,
+    ) -> BoxFuture<'a, anyhow::Result<()>>;
+
+    /// Stops the front end and removes its files; nothing happens if there is none.
+    fn stop<'a>(&'a self, infrastructure: &'a str) -> BoxFuture<'a, anyhow::Result<()>>;
+}

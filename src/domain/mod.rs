@@ -1,0 +1,11 @@
+//! Words as types.
+//!
+//! Everything that has a name in `docs/` is a type here: names that reach a shell, a URL or a
+//! Kubernetes object are parsed once at the edge and trusted afterwards.
+//!
+//! **Invariant:** no I/O. Nothing here opens a file, a socket or reads the clock; the time comes
+//! in as an argument or through [`clock::Clock`].
+
+pub mod clock;
+pub mod ids;
+pub mod names;
