@@ -4,5 +4,6 @@
 //! Used by `make run`, by the tests and by the benches; the bot itself never uses it.
 //! Where it differs from the real system, the sandbox is wrong.
 
+pub mod faults;
 pub mod machines;
 pub mod saved;
