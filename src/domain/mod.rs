@@ -6,6 +6,12 @@
 //! **Invariant:** no I/O. Nothing here opens a file, a socket or reads the clock; the time comes
 //! in as an argument or through [`clock::Clock`].
 
+pub mod approval;
 pub mod clock;
+pub mod cluster;
 pub mod ids;
+pub mod message;
 pub mod names;
+pub mod operation;
+pub mod person;
+pub mod plan;

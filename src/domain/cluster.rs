@@ -1,0 +1,120 @@
+//! A cluster in the inventory.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{ClusterId, DiscordUserId, OperationId};
+use crate::domain::names::{ClusterName, HostName, InfrastructureId};
+
+/// Where a cluster stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Its first operation is open.
+    Deploying,
+    /// It was deployed.
+    Running,
+    /// Its deployment failed and was left for inspection.
+    Failed,
+    /// It is gone; the row stays as history.
+    Removed,
+}
+
+impl Phase {
+    /// The word in the store and in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Deploying => "deploying",
+            Phase::Running => "running",
+            Phase::Failed => "failed",
+            Phase::Removed => "removed",
+        }
+    }
+
+    /// The phase out of the store.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [
+            Phase::Deploying,
+            Phase::Running,
+            Phase::Failed,
+            Phase::Removed,
+        ]
+        .into_iter()
+        .find(|phase| phase.as_str() == text)
+    }
+}
+
+/// A cluster as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// Its id.
+    pub id: ClusterId,
+    /// Its name, unique among those that exist.
+    pub name: ClusterName,
+    /// Its DNS name, unique among those that exist.
+    pub host: HostName,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Who is responsible for it.
+    pub owner: DiscordUserId,
+    /// What it is for, e.g. a course.
+    pub purpose: Option<String>,
+    /// Whom to ask.
+    pub contact: Option<String>,
+    /// The last day it is needed.
+    pub ends_on: Option<NaiveDate>,
+    /// The options it was deployed with, as JSON.
+    pub options: serde_json::Value,
+    /// IM's id of its infrastructure.
+    pub infrastructure: Option<InfrastructureId>,
+    /// The front end's public address.
+    pub address: Option<String>,
+    /// The user to log in as.
+    pub ssh_user: Option<String>,
+    /// The front end's pinned host key, as a line of `known_hosts` without the host.
+    pub host_key: Option<String>,
+    /// Rises with every change that an operation made; 0 before the first.
+    pub revision: i32,
+    /// The chart version that runs.
+    pub chart_version: Option<String>,
+    /// The Kubernetes version that was asked for.
+    pub kubernetes_version: Option<String>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A cluster that an approved plan is about to create.
+#[derive(Clone, Debug)]
+pub struct NewCluster {
+    /// Its name.
+    pub name: ClusterName,
+    /// Its DNS name.
+    pub host: HostName,
+    /// Who is responsible for it.
+    pub owner: DiscordUserId,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// Whom to ask.
+    pub contact: Option<String>,
+    /// The last day it is needed.
+    pub ends_on: Option<NaiveDate>,
+    /// The Kubernetes version asked for.
+    pub kubernetes_version: Option<String>,
+}
+
+/// One recorded revision of a cluster's release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRevision {
+    /// The operation that made it.
+    pub operation: OperationId,
+    /// Helm's number of it.
+    pub helm_revision: i32,
+    /// The chart version.
+    pub chart_version: String,
+    /// The values, secrets masked.
+    pub values_masked: String,
+    /// Who asked for it.
+    pub made_by: DiscordUserId,
+    /// Why.
+    pub reason: String,
+}
