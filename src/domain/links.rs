@@ -1,0 +1,160 @@
+//! Signed links to pages, that expire.
+//!
+//! Whoever has the link may read the page: the signature is its only lock, so it covers the path
+//! and the end of the link's life, and is compared in constant time.
+//! The keys are derived from the sealing keys, so that every replica makes and accepts the same
+//! links; a link outlives the rotation of a key as long as the old key is in the ring.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretBox};
+use sha2::Sha256;
+
+use crate::domain::seal::{KEY_BYTES, KeyRing};
+
+/// Why a link does not open its page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Its time is over.
+    #[error("the link has expired")]
+    Expired,
+    /// It was not made by this bot, or was changed.
+    #[error("the link is not valid")]
+    Invalid,
+}
+
+/// The two query parameters that open a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkSignature {
+    /// When the link ends, in seconds since 1970, UTC.
+    pub expires: i64,
+    /// The signature, base64 for URLs.
+    pub signature: String,
+}
+
+impl LinkSignature {
+    /// The parameters as a query string without `?`.
+    pub fn to_query(&self) -> String {
+        format!("expires={}&signature={}", self.expires, self.signature)
+    }
+}
+
+/// Makes and checks links.
+pub struct LinkSigner {
+    keys: Vec<SecretBox<[u8; KEY_BYTES]>>,
+}
+
+impl LinkSigner {
+    /// A signer with keys derived from the sealing keys.
+    pub fn new(ring: &KeyRing) -> Self {
+        Self {
+            keys: ring.derive("links"),
+        }
+    }
+
+    /// Signs a path such as `/operations/<id>` until `expires`.
+    pub fn sign(&self, path: &str, expires: DateTime<Utc>) -> LinkSignature {
+        let expires = expires.timestamp();
+        let signature = self
+            .keys
+            .first()
+            .and_then(|key| mac(key, path, expires))
+            .map(|mac| URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+            .unwrap_or_default();
+        LinkSignature { expires, signature }
+    }
+
+    /// Checks a link that was asked for at `now`.
+    ///
+    /// # Errors
+    /// [`LinkError::Invalid`] comes before [`LinkError::Expired`]: only a true link is told that
+    /// it expired.
+    pub fn check(
+        &self,
+        path: &str,
+        link: &LinkSignature,
+        now: DateTime<Utc>,
+    ) -> Result<(), LinkError> {
+        let given = URL_SAFE_NO_PAD
+            .decode(&link.signature)
+            .map_err(|_error| LinkError::Invalid)?;
+        let valid = self.keys.iter().any(|key| {
+            mac(key, path, link.expires).is_some_and(|mac| mac.verify_slice(&given).is_ok())
+        });
+        if !valid {
+            return Err(LinkError::Invalid);
+        }
+        if link.expires <= now.timestamp() {
+            return Err(LinkError::Expired);
+        }
+        Ok(())
+    }
+}
+
+fn mac(key: &SecretBox<[u8; KEY_BYTES]>, path: &str, expires: i64) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret()).ok()?;
+    mac.update(&expires.to_be_bytes());
+    mac.update(path.as_bytes());
+    Some(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::SecretString;
+
+    const PATH: &str = "/operations/0192f0c1";
+
+    fn signer(current: &str, keys: &[(&str, u8)]) -> LinkSigner {
+        let keys = keys.iter().map(|(id, byte)| {
+            let key = SecretString::from(hex::encode([*byte; KEY_BYTES]));
+            ((*id).to_owned(), key)
+        });
+        LinkSigner::new(&KeyRing::new(current, keys).unwrap())
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn a_link_opens_its_page_until_it_expires() {
+        let signer = signer("a", &[("a", 1)]);
+        let link = signer.sign(PATH, at(1000));
+        assert_eq!(signer.check(PATH, &link, at(999)), Ok(()));
+        assert_eq!(signer.check(PATH, &link, at(1000)), Err(LinkError::Expired));
+    }
+
+    #[test]
+    fn a_link_that_was_changed_is_not_valid() {
+        let signer = signer("a", &[("a", 1)]);
+        let link = signer.sign(PATH, at(1000));
+        let invalid = Err(LinkError::Invalid);
+        assert_eq!(signer.check("/operations/0192f0c2", &link, at(1)), invalid);
+        let longer = LinkSignature {
+            expires: 9_999_999_999,
+            ..link.clone()
+        };
+        assert_eq!(signer.check(PATH, &longer, at(1)), invalid);
+        for signature in ["", "AAAA", "not base64!", &link.signature[..42]] {
+            let changed = LinkSignature {
+                signature: signature.to_owned(),
+                ..link.clone()
+            };
+            assert_eq!(signer.check(PATH, &changed, at(1)), invalid, "{signature}");
+        }
+        let other = self::signer("a", &[("a", 2)]);
+        assert_eq!(other.check(PATH, &link, at(1)), invalid);
+    }
+
+    #[test]
+    fn a_link_outlives_the_rotation_of_the_key() {
+        let link = signer("old", &[("old", 1)]).sign(PATH, at(1000));
+        let rotated = signer("new", &[("old", 1), ("new", 2)]);
+        assert_eq!(rotated.check(PATH, &link, at(1)), Ok(()));
+        let gone = signer("new", &[("new", 2)]);
+        assert_eq!(gone.check(PATH, &link, at(1)), Err(LinkError::Invalid));
+    }
+}
