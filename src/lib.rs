@@ -1,5 +1,6 @@
 //! `pangeo-bot`: a Discord bot that lets the team of a Virtual Organisation deploy and run DaskHub
 //! on the EGI Federation from its channel.
 
+pub mod config;
 pub mod domain;
 pub mod services;
