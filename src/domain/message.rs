@@ -46,20 +46,6 @@ pub struct Notice {
     pub review_of: Option<PlanId>,
 }
 
-impl MessageKind {
-    /// The key of the message: the same thing told again edits the same message.
-    ///
-    /// A notice has no key of its own; its writer gives one.
-    pub fn key(&self) -> Option<String> {
-        match self {
-            MessageKind::Plan(id) => Some(format!("plan/{id}")),
-            MessageKind::Progress(id) => Some(format!("progress/{id}")),
-            MessageKind::Summary(id) => Some(format!("summary/{id}")),
-            MessageKind::Notice(_) => None,
-        }
-    }
-}
-
 /// A message of the outbox as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutboxMessage {

@@ -1,1 +1,155 @@
-//! store: see docs/.
+//! The rows: everything that survives a restart.
+//!
+//! One file per kind of row. A method is one transaction; what belongs together (a grant and its
+//! audit row, an operation and its first message) is written together.
+//!
+//! **Invariant:** the store decides nothing. It writes what it is told and refuses what the schema
+//! forbids; who may and what next is decided in `approvals` and `operations`.
+//! **Invariant:** no transaction is held across a call to an outside system.
+//! **Invariant:** a write of a running operation names its attempt; a write with an older attempt
+//! changes nothing and answers [`StoreError::Fenced`].
+
+pub mod audit;
+pub mod clusters;
+pub mod facts;
+pub mod messages;
+pub mod operations;
+pub mod plans;
+pub mod secrets;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::domain::clock::Clock;
+
+/// The migrations, compiled in.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// The channel on which a replica says that there is something to do.
+pub const WAKE_CHANNEL: &str = "pangeo_bot_wake";
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// PostgreSQL refused or is away.
+    #[error("the database failed while we {doing}")]
+    Database {
+        /// What we were doing.
+        doing: &'static str,
+        /// PostgreSQL's answer.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A row holds something that this version does not know.
+    #[error("the row of {what} does not read: {problem}")]
+    Unreadable {
+        /// The kind of row.
+        what: &'static str,
+        /// What does not read.
+        problem: String,
+    },
+    /// Another replica has taken the operation over; stop working on it.
+    #[error("the operation was taken over by another attempt")]
+    Fenced,
+    /// A cluster of this name or host exists.
+    #[error("a cluster with the same {what} exists")]
+    Taken {
+        /// `name` or `host`.
+        what: &'static str,
+    },
+    /// The migrations do not apply.
+    #[error("the migrations do not apply")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            StoreError::Database { source, .. } => match source {
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => true,
+                // 08: connection, 40: serialisation, 53: resources, 57: operator intervention
+                sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                    ["08", "40", "53", "57"].iter().any(|c| code.starts_with(c))
+                }),
+                _ => false,
+            },
+            StoreError::Unreadable { .. }
+            | StoreError::Fenced
+            | StoreError::Taken { .. }
+            | StoreError::Migrate(_) => false,
+        }
+    }
+}
+
+/// Turns a failed query into what we were doing.
+pub(crate) fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |source| StoreError::Database { doing, source }
+}
+
+/// The way to the rows.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) pool: PgPool,
+    pub(crate) clock: Clock,
+}
+
+impl Store {
+    /// A store over an open pool.
+    pub fn new(pool: PgPool, clock: Clock) -> Self {
+        Self { pool, clock }
+    }
+
+    /// Opens a small pool; ten connections serve one replica.
+    ///
+    /// # Errors
+    /// When PostgreSQL does not answer within 10 s.
+    pub async fn connect(options: PgConnectOptions, clock: Clock) -> Result<Self, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(10)
+            .acquire_timeout(std::time::Duration::from_secs(10))
+            .connect_with(options)
+            .await
+            .map_err(doing("connected"))?;
+        Ok(Self { pool, clock })
+    }
+
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Migrate`] when the database is newer than this binary or a statement fails.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        MIGRATOR.run(&self.pool).await.map_err(StoreError::Migrate)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query!("select 1 as one")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(doing("pinged"))?;
+        Ok(())
+    }
+
+    /// The clock that stamps the rows.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The pool, for the runner's `LISTEN`.
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+/// Tells every replica that there is something to do, when the transaction commits.
+pub(crate) async fn wake(connection: &mut sqlx::PgConnection) -> Result<(), StoreError> {
+    sqlx::query!("select pg_notify($1, '') as done", WAKE_CHANNEL)
+        .fetch_one(connection)
+        .await
+        .map_err(doing("woke the replicas"))?;
+    Ok(())
+}

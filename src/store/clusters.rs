@@ -1,0 +1,306 @@
+//! The inventory.
+
+use sqlx::PgConnection;
+
+use super::{Store, StoreError, doing};
+use crate::domain::cluster::{Cluster, NewCluster, NewRevision, Phase};
+use crate::domain::ids::{ClusterId, DiscordUserId};
+use crate::domain::names::{ClusterName, HostName, InfrastructureId};
+
+struct Row {
+    id: ClusterId,
+    name: String,
+    host: String,
+    phase: String,
+    owner_id: i64,
+    purpose: Option<String>,
+    contact: Option<String>,
+    ends_on: Option<chrono::NaiveDate>,
+    options: serde_json::Value,
+    infrastructure_id: Option<String>,
+    address: Option<String>,
+    ssh_user: Option<String>,
+    host_key: Option<String>,
+    revision: i32,
+    chart_version: Option<String>,
+    kubernetes_version: Option<String>,
+    created_at: chrono::DateTime<chrono::Utc>,
+}
+
+impl TryFrom<Row> for Cluster {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let unreadable = |problem: String| StoreError::Unreadable {
+            what: "a cluster",
+            problem,
+        };
+        Ok(Self {
+            id: row.id,
+            name: ClusterName::parse(&row.name).map_err(|e| unreadable(e.to_string()))?,
+            host: HostName::parse(&row.host).map_err(|e| unreadable(e.to_string()))?,
+            phase: Phase::from_stored(&row.phase)
+                .ok_or_else(|| unreadable(format!("phase {}", row.phase)))?,
+            owner: DiscordUserId::from_db(row.owner_id),
+            purpose: row.purpose,
+            contact: row.contact,
+            ends_on: row.ends_on,
+            options: row.options,
+            infrastructure: row
+                .infrastructure_id
+                .map(|id| InfrastructureId::parse(&id))
+                .transpose()
+                .map_err(|e| unreadable(e.to_string()))?,
+            address: row.address,
+            ssh_user: row.ssh_user,
+            host_key: row.host_key,
+            revision: row.revision,
+            chart_version: row.chart_version,
+            kubernetes_version: row.kubernetes_version,
+            created_at: row.created_at,
+        })
+    }
+}
+
+/// What an operation learns about its cluster; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterFacts {
+    /// IM's id.
+    pub infrastructure: Option<InfrastructureId>,
+    /// The front end's address.
+    pub address: Option<String>,
+    /// The user to log in as.
+    pub ssh_user: Option<String>,
+    /// The pinned host key.
+    pub host_key: Option<String>,
+}
+
+/// Creates the row of a cluster within the caller's transaction.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    now: chrono::DateTime<chrono::Utc>,
+    new: &NewCluster,
+    options: &serde_json::Value,
+) -> Result<ClusterId, StoreError> {
+    let id = ClusterId::new();
+    sqlx::query!(
+        "insert into clusters (id, name, host, phase, owner_id, purpose, contact, ends_on, options,
+                               kubernetes_version, created_at, changed_at)
+         values ($1, $2, $3, 'deploying', $4, $5, $6, $7, $8, $9, $10, $10)",
+        id.as_uuid(),
+        new.name.as_str(),
+        new.host.as_str(),
+        new.owner.to_db(),
+        new.purpose,
+        new.contact,
+        new.ends_on,
+        options,
+        new.kubernetes_version,
+        now
+    )
+    .execute(connection)
+    .await
+    .map_err(|source| match &source {
+        sqlx::Error::Database(error) if error.constraint() == Some("clusters_name_in_use") => {
+            StoreError::Taken { what: "name" }
+        }
+        sqlx::Error::Database(error) if error.constraint() == Some("clusters_host_in_use") => {
+            StoreError::Taken { what: "host" }
+        }
+        _ => doing("created a cluster")(source),
+    })?;
+    Ok(id)
+}
+
+impl Store {
+    /// The cluster of this name that exists.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cluster_by_name(&self, name: &str) -> Result<Option<Cluster>, StoreError> {
+        sqlx::query_as!(
+            Row,
+            r#"select id as "id: ClusterId", name, host, phase, owner_id, purpose, contact, ends_on,
+                      options, infrastructure_id, address, ssh_user, host_key, revision,
+                      chart_version, kubernetes_version, created_at
+               from clusters where name = $1 and phase <> 'removed'"#,
+            name
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(doing("read a cluster"))?
+        .map(Cluster::try_from)
+        .transpose()
+    }
+
+    /// The cluster at this host that exists.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cluster_by_host(&self, host: &HostName) -> Result<Option<Cluster>, StoreError> {
+        let clusters = self.clusters().await?;
+        Ok(clusters.into_iter().find(|cluster| cluster.host == *host))
+    }
+
+    /// The cluster with this id, also if it was removed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cluster(&self, id: ClusterId) -> Result<Option<Cluster>, StoreError> {
+        sqlx::query_as!(
+            Row,
+            r#"select id as "id: ClusterId", name, host, phase, owner_id, purpose, contact, ends_on,
+                      options, infrastructure_id, address, ssh_user, host_key, revision,
+                      chart_version, kubernetes_version, created_at
+               from clusters where id = $1"#,
+            id.as_uuid()
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(doing("read a cluster"))?
+        .map(Cluster::try_from)
+        .transpose()
+    }
+
+    /// Every cluster that exists, by name; at most 1,000.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn clusters(&self) -> Result<Vec<Cluster>, StoreError> {
+        sqlx::query_as!(
+            Row,
+            r#"select id as "id: ClusterId", name, host, phase, owner_id, purpose, contact, ends_on,
+                      options, infrastructure_id, address, ssh_user, host_key, revision,
+                      chart_version, kubernetes_version, created_at
+               from clusters where phase <> 'removed' order by name limit 1000"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read the clusters"))?
+        .into_iter()
+        .map(Cluster::try_from)
+        .collect()
+    }
+
+    /// Writes what was learnt about a cluster.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn learn_about_cluster(
+        &self,
+        id: ClusterId,
+        facts: &ClusterFacts,
+    ) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update clusters set infrastructure_id = coalesce($2, infrastructure_id),
+                 address = coalesce($3, address), ssh_user = coalesce($4, ssh_user),
+                 host_key = coalesce($5, host_key), changed_at = $6
+             where id = $1",
+            id.as_uuid(),
+            facts.infrastructure.as_ref().map(InfrastructureId::as_str),
+            facts.address,
+            facts.ssh_user,
+            facts.host_key,
+            self.clock.now()
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(doing("wrote a cluster"))?;
+        Ok(())
+    }
+
+    /// Forgets the pinned host key, so that the next `keep-access` pins a new one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_infrastructure(&self, id: ClusterId) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update clusters set infrastructure_id = null, address = null, ssh_user = null,
+                 host_key = null, changed_at = $2 where id = $1",
+            id.as_uuid(),
+            self.clock.now()
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(doing("wrote a cluster"))?;
+        Ok(())
+    }
+
+    /// Records a revision and raises the cluster's own; the same operation records only once.
+    /// Answers the number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn record_revision(
+        &self,
+        cluster: ClusterId,
+        new: &NewRevision,
+    ) -> Result<i32, StoreError> {
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(doing("began a transaction"))?;
+        let known = sqlx::query_scalar!(
+            "select number from revisions where cluster_id = $1 and operation_id = $2",
+            cluster.as_uuid(),
+            new.operation.as_uuid()
+        )
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(doing("read the revisions"))?;
+        if let Some(number) = known {
+            return Ok(number);
+        }
+        let now = self.clock.now();
+        let number = sqlx::query_scalar!(
+            "update clusters set revision = revision + 1, phase = 'running', chart_version = $2,
+                 changed_at = $3
+             where id = $1 returning revision",
+            cluster.as_uuid(),
+            new.chart_version,
+            now
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(doing("raised a revision"))?;
+        sqlx::query!(
+            "insert into revisions (cluster_id, number, operation_id, helm_revision, chart_version,
+                                    values_masked, made_by, reason, made_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            cluster.as_uuid(),
+            number,
+            new.operation.as_uuid(),
+            new.helm_revision,
+            new.chart_version,
+            new.values_masked,
+            new.made_by.to_db(),
+            new.reason,
+            now
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("recorded a revision"))?;
+        tx.commit().await.map_err(doing("committed"))?;
+        Ok(number)
+    }
+}
+
+/// Sets the phase within the caller's transaction.
+pub(crate) async fn set_phase(
+    connection: &mut PgConnection,
+    now: chrono::DateTime<chrono::Utc>,
+    id: ClusterId,
+    phase: Phase,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update clusters set phase = $2, changed_at = $3 where id = $1",
+        id.as_uuid(),
+        phase.as_str(),
+        now
+    )
+    .execute(connection)
+    .await
+    .map_err(doing("set a phase"))?;
+    Ok(())
+}

@@ -1,0 +1,578 @@
+//! Plans and grants.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::audit::{self, AuditEntry};
+use super::{Store, StoreError, doing, messages};
+use crate::domain::approval::{Grant, GrantSource, Verdict};
+use crate::domain::ids::{DiscordChannelId, DiscordUserId, PlanId};
+use crate::domain::message::{MessageKind, Place};
+use crate::domain::plan::{Forced, Plan, PlanDigest, PlanEssence, PlanFile, PlanState};
+
+struct Row {
+    id: PlanId,
+    command: String,
+    target: String,
+    options: serde_json::Value,
+    target_revision: i32,
+    steps: serde_json::Value,
+    digest: String,
+    content: serde_json::Value,
+    rule: serde_json::Value,
+    requester_id: i64,
+    channel_id: i64,
+    state: String,
+    state_reason: Option<String>,
+    superseded_by: Option<PlanId>,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    posted_in_full_at: Option<DateTime<Utc>>,
+    reminded_at: Option<DateTime<Utc>>,
+    forced_by: Option<i64>,
+    force_reason: Option<String>,
+    reviewed_by: Option<i64>,
+}
+
+fn unreadable(problem: impl ToString) -> StoreError {
+    StoreError::Unreadable {
+        what: "a plan",
+        problem: problem.to_string(),
+    }
+}
+
+impl TryFrom<Row> for Plan {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.id,
+            essence: PlanEssence {
+                command: row.command,
+                target: row.target,
+                options: row.options,
+                target_revision: row.target_revision,
+                steps: serde_json::from_value(row.steps).map_err(unreadable)?,
+            },
+            digest: PlanDigest::from_stored(row.digest),
+            content: serde_json::from_value(row.content).map_err(unreadable)?,
+            rule: serde_json::from_value(row.rule).map_err(unreadable)?,
+            requester: DiscordUserId::from_db(row.requester_id),
+            channel: DiscordChannelId::from_db(row.channel_id),
+            state: PlanState::from_stored(&row.state).ok_or_else(|| unreadable(&row.state))?,
+            state_reason: row.state_reason,
+            superseded_by: row.superseded_by,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            posted_in_full_at: row.posted_in_full_at,
+            reminded_at: row.reminded_at,
+            forced: row.forced_by.map(|by| Forced {
+                by: DiscordUserId::from_db(by),
+                reason: row.force_reason.unwrap_or_default(),
+            }),
+            reviewed_by: row.reviewed_by.map(DiscordUserId::from_db),
+        })
+    }
+}
+
+struct GrantRow {
+    user_id: i64,
+    source: String,
+    verdict: String,
+    given_at: DateTime<Utc>,
+}
+
+impl TryFrom<GrantRow> for Grant {
+    type Error = StoreError;
+
+    fn try_from(row: GrantRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            user: DiscordUserId::from_db(row.user_id),
+            source: [
+                GrantSource::Reaction,
+                GrantSource::Button,
+                GrantSource::Carried,
+            ]
+            .into_iter()
+            .find(|source| source.as_str() == row.source)
+            .ok_or_else(|| unreadable(&row.source))?,
+            verdict: [Verdict::Approve, Verdict::Refuse]
+                .into_iter()
+                .find(|verdict| verdict.as_str() == row.verdict)
+                .ok_or_else(|| unreadable(&row.verdict))?,
+            given_at: row.given_at,
+        })
+    }
+}
+
+/// Sets the state of a plan that waits, within the caller's transaction; false if it did not wait.
+pub(crate) async fn leave_waiting(
+    connection: &mut PgConnection,
+    id: PlanId,
+    state: PlanState,
+    reason: Option<&str>,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "update plans set state = $2, state_reason = $3 where id = $1 and state = 'waiting'",
+        id.as_uuid(),
+        state.as_str(),
+        reason
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("ended a plan"))?;
+    if done.rows_affected() == 1 {
+        messages::touch(connection, &format!("plan/{id}")).await?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// Locks the row of a plan until the transaction ends and reads it.
+pub(crate) async fn lock(connection: &mut PgConnection, id: PlanId) -> Result<bool, StoreError> {
+    let found = sqlx::query!(
+        "select id from plans where id = $1 for update",
+        id.as_uuid()
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(doing("locked a plan"))?;
+    Ok(found.is_some())
+}
+
+async fn carry_grants(
+    connection: &mut PgConnection,
+    from: PlanId,
+    to: PlanId,
+    requester: DiscordUserId,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into grants (plan_id, user_id, source, verdict, given_at)
+         select distinct on (user_id) $2, user_id, 'carried', verdict, given_at from grants
+         where plan_id = $1 and verdict = 'approve' and taken_back_at is null
+           and ignored_because is null and user_id <> $3
+         order by user_id, given_at",
+        from.as_uuid(),
+        to.as_uuid(),
+        requester.to_db()
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("carried grants"))?;
+    sqlx::query!(
+        "update plans set state = 'superseded', superseded_by = $2,
+             state_reason = 'an identical plan was made again and keeps its approvals'
+         where id = $1",
+        from.as_uuid(),
+        to.as_uuid()
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("superseded a plan"))?;
+    messages::touch(connection, &format!("plan/{from}")).await
+}
+
+impl Store {
+    /// Keeps a new plan with its files, takes over the grants of an identical one that waits, and
+    /// tells it to its channel.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn insert_plan(
+        &self,
+        plan: &Plan,
+        remind_at: Option<DateTime<Utc>>,
+        files: &[PlanFile],
+    ) -> Result<(), StoreError> {
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(doing("began a transaction"))?;
+        sqlx::query!(
+            "select pg_advisory_xact_lock(hashtext($1)) as locked",
+            plan.digest.as_str()
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(doing("locked a digest"))?;
+        let identical = sqlx::query_scalar!(
+            r#"select id as "id: PlanId" from plans where digest = $1 and state = 'waiting'
+               order by created_at desc limit 1"#,
+            plan.digest.as_str()
+        )
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(doing("looked for an identical plan"))?;
+        insert_row(&mut tx, plan, remind_at).await?;
+        for file in files {
+            sqlx::query!(
+                "insert into plan_files (plan_id, name, content) values ($1, $2, $3)",
+                plan.id.as_uuid(),
+                file.name,
+                file.content
+            )
+            .execute(&mut *tx)
+            .await
+            .map_err(doing("kept a plan's file"))?;
+        }
+        if let Some(identical) = identical {
+            carry_grants(&mut tx, identical, plan.id, plan.requester).await?;
+        }
+        let now = self.clock.now();
+        let details = serde_json::json!({
+            "command": plan.essence.command,
+            "target": plan.essence.target,
+            "digest": plan.digest.as_str(),
+            "supersedes": identical,
+        });
+        let entry = AuditEntry::by(
+            plan.requester,
+            "plan.requested",
+            plan.id.to_string(),
+            details,
+        );
+        audit::append(&mut tx, now, entry).await?;
+        let place = Place::Channel(plan.channel);
+        let key = format!("plan/{}", plan.id);
+        messages::tell(&mut tx, now, &key, &MessageKind::Plan(plan.id), &place).await?;
+        tx.commit().await.map_err(doing("committed"))
+    }
+
+    /// A plan.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn plan(&self, id: PlanId) -> Result<Option<Plan>, StoreError> {
+        sqlx::query_as!(
+            Row,
+            r#"select id as "id: PlanId", command, target, options, target_revision, steps, digest,
+                      content, rule, requester_id, channel_id, state, state_reason,
+                      superseded_by as "superseded_by: PlanId", created_at, expires_at,
+                      posted_in_full_at, reminded_at, forced_by, force_reason, reviewed_by
+               from plans where id = $1"#,
+            id.as_uuid()
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(doing("read a plan"))?
+        .map(Plan::try_from)
+        .transpose()
+    }
+
+    /// Every plan that waits, oldest first; at most 1,000.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn waiting_plans(&self) -> Result<Vec<Plan>, StoreError> {
+        sqlx::query_as!(
+            Row,
+            r#"select id as "id: PlanId", command, target, options, target_revision, steps, digest,
+                      content, rule, requester_id, channel_id, state, state_reason,
+                      superseded_by as "superseded_by: PlanId", created_at, expires_at,
+                      posted_in_full_at, reminded_at, forced_by, force_reason, reviewed_by
+               from plans where state = 'waiting' order by created_at limit 1000"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read the waiting plans"))?
+        .into_iter()
+        .map(Plan::try_from)
+        .collect()
+    }
+
+    /// The files of a plan, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn plan_files(&self, id: PlanId) -> Result<Vec<PlanFile>, StoreError> {
+        sqlx::query_as!(
+            PlanFile,
+            "select name, content from plan_files where plan_id = $1 order by name",
+            id.as_uuid()
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read a plan's files"))
+    }
+
+    /// The grants of a plan that count now, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn grants(&self, plan: PlanId) -> Result<Vec<Grant>, StoreError> {
+        sqlx::query_as!(
+            GrantRow,
+            "select user_id, source, verdict, given_at from grants
+             where plan_id = $1 and taken_back_at is null and ignored_because is null
+             order by given_at, user_id",
+            plan.as_uuid()
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read the grants"))?
+        .into_iter()
+        .map(Grant::try_from)
+        .collect()
+    }
+
+    /// Records a grant. Answers whether it is new; a known one that counts changes nothing, and one
+    /// that is ignored stays ignored until it is taken back.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn record_grant(
+        &self,
+        plan: PlanId,
+        grant: &Grant,
+        ignored_because: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(doing("began a transaction"))?;
+        let done = sqlx::query!(
+            "insert into grants (plan_id, user_id, source, verdict, given_at, ignored_because)
+             values ($1, $2, $3, $4, $5, $6)
+             on conflict (plan_id, user_id, source, verdict) do update
+             set given_at = excluded.given_at, taken_back_at = null,
+                 ignored_because = excluded.ignored_because
+             where grants.taken_back_at is not null",
+            plan.as_uuid(),
+            grant.user.to_db(),
+            grant.source.as_str(),
+            grant.verdict.as_str(),
+            grant.given_at,
+            ignored_because
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("recorded a grant"))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let details = serde_json::json!({
+            "verdict": grant.verdict, "source": grant.source, "ignored": ignored_because,
+        });
+        let entry = AuditEntry::by(grant.user, "plan.answered", plan.to_string(), details);
+        audit::append(&mut tx, self.clock.now(), entry).await?;
+        messages::touch(&mut tx, &format!("plan/{plan}")).await?;
+        tx.commit().await.map_err(doing("committed"))?;
+        Ok(true)
+    }
+
+    /// Takes a person's grants back; `source` and `verdict` narrow which. Answers whether there
+    /// was one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_grant_back(
+        &self,
+        plan: PlanId,
+        user: DiscordUserId,
+        source: Option<GrantSource>,
+        verdict: Option<Verdict>,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(doing("began a transaction"))?;
+        let done = sqlx::query!(
+            "update grants set taken_back_at = $5
+             where plan_id = $1 and user_id = $2 and taken_back_at is null
+               and ($3::text is null or source = $3) and ($4::text is null or verdict = $4)",
+            plan.as_uuid(),
+            user.to_db(),
+            source.map(GrantSource::as_str),
+            verdict.map(Verdict::as_str),
+            self.clock.now()
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("took a grant back"))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let entry = AuditEntry::by(
+            user,
+            "plan.grant-taken-back",
+            plan.to_string(),
+            serde_json::json!({}),
+        );
+        audit::append(&mut tx, self.clock.now(), entry).await?;
+        messages::touch(&mut tx, &format!("plan/{plan}")).await?;
+        tx.commit().await.map_err(doing("committed"))?;
+        Ok(true)
+    }
+
+    /// Every reaction grant of a plan that was not taken back, also the ignored ones.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn reaction_grants(&self, plan: PlanId) -> Result<Vec<Grant>, StoreError> {
+        sqlx::query_as!(
+            GrantRow,
+            "select user_id, source, verdict, given_at from grants
+             where plan_id = $1 and taken_back_at is null and source = 'reaction'
+             order by given_at, user_id",
+            plan.as_uuid()
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read the reactions"))?
+        .into_iter()
+        .map(Grant::try_from)
+        .collect()
+    }
+
+    /// Marks that the message of a plan is complete, with its reactions: from now on they count.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn plan_posted_in_full(&self, id: PlanId) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update plans set posted_in_full_at = coalesce(posted_in_full_at, $2) where id = $1",
+            id.as_uuid(),
+            self.clock.now()
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(doing("marked a plan as posted"))?;
+        Ok(())
+    }
+
+    /// Ends a plan that waits; false if it did not wait any more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end_plan(
+        &self,
+        id: PlanId,
+        state: PlanState,
+        reason: &str,
+        by: Option<DiscordUserId>,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(doing("began a transaction"))?;
+        if !leave_waiting(&mut tx, id, state, Some(reason)).await? {
+            return Ok(false);
+        }
+        let details = serde_json::json!({"state": state, "reason": reason});
+        let entry = by.map_or_else(
+            || AuditEntry::by_bot("plan.ended", id.to_string(), details.clone()),
+            |user| AuditEntry::by(user, "plan.ended", id.to_string(), details.clone()),
+        );
+        audit::append(&mut tx, self.clock.now(), entry).await?;
+        tx.commit().await.map_err(doing("committed"))?;
+        Ok(true)
+    }
+
+    /// Plans whose reminder is due, and marks them as reminded.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_due_reminders(&self) -> Result<Vec<PlanId>, StoreError> {
+        sqlx::query_scalar!(
+            r#"update plans set reminded_at = $1
+               where state = 'waiting' and reminded_at is null and remind_at <= $1
+               returning id as "id: PlanId""#,
+            self.clock.now()
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("looked for reminders"))
+    }
+
+    /// Records that somebody breaks the glass.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn force_plan(&self, id: PlanId, forced: &Forced) -> Result<(), StoreError> {
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(doing("began a transaction"))?;
+        sqlx::query!(
+            "update plans set forced_by = $2, force_reason = $3
+             where id = $1 and state = 'waiting'",
+            id.as_uuid(),
+            forced.by.to_db(),
+            forced.reason
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("forced a plan"))?;
+        let details = serde_json::json!({"reason": forced.reason});
+        let entry = AuditEntry::by(forced.by, "plan.forced", id.to_string(), details);
+        audit::append(&mut tx, self.clock.now(), entry).await?;
+        tx.commit().await.map_err(doing("committed"))
+    }
+
+    /// Records that a second person reviewed a forced start; false if somebody already did.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn review_plan(&self, id: PlanId, by: DiscordUserId) -> Result<bool, StoreError> {
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(doing("began a transaction"))?;
+        let now = self.clock.now();
+        let done = sqlx::query!(
+            "update plans set reviewed_by = $2, reviewed_at = $3
+             where id = $1 and forced_by is not null and forced_by <> $2 and reviewed_by is null",
+            id.as_uuid(),
+            by.to_db(),
+            now
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("reviewed a plan"))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let entry = AuditEntry::by(by, "plan.reviewed", id.to_string(), serde_json::json!({}));
+        audit::append(&mut tx, now, entry).await?;
+        messages::touch(&mut tx, &format!("plan/{id}")).await?;
+        messages::touch(&mut tx, &format!("forced/{id}")).await?;
+        tx.commit().await.map_err(doing("committed"))?;
+        Ok(true)
+    }
+}
+
+async fn insert_row(
+    connection: &mut PgConnection,
+    plan: &Plan,
+    remind_at: Option<DateTime<Utc>>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into plans (id, command, target, options, target_revision, steps, digest, content,
+                            rule, requester_id, channel_id, state, created_at, expires_at, remind_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'waiting', $12, $13, $14)",
+        plan.id.as_uuid(),
+        plan.essence.command,
+        plan.essence.target,
+        plan.essence.options,
+        plan.essence.target_revision,
+        serde_json::to_value(&plan.essence.steps).map_err(unreadable)?,
+        plan.digest.as_str(),
+        serde_json::to_value(&plan.content).map_err(unreadable)?,
+        serde_json::to_value(&plan.rule).map_err(unreadable)?,
+        plan.requester.to_db(),
+        plan.channel.to_db(),
+        plan.created_at,
+        plan.expires_at,
+        remind_at
+    )
+    .execute(connection)
+    .await
+    .map_err(doing("kept a plan"))?;
+    Ok(())
+}
