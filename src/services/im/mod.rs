@@ -1,0 +1,693 @@
+//! Infrastructure Manager (IM), by its REST API.
+//!
+//! One [`ImClient`] per IM server. Every call is one try with a time limit; repeating is for the
+//! caller, who knows whether a repeat is harmless ([`ImError::is_transient`],
+//! [`ImError::outcome_unknown`]).
+//!
+//! **Invariant:** the header, templates, outputs and keys are secrets: they reach no log, no
+//! `Debug` and no error.
+//! **Invariant:** `/infrastructures/<id>/data` is never asked for, since it holds the owner's
+//! password.
+//!
+//! Adoption: IM cannot make a create idempotent. So every template that we send has
+//! `metadata.infra_name`, and a create whose answer was lost is looked up by
+//! [`ImClient::find_by_name`] before it is repeated.
+//!
+//! Facts about the API were read in the source of IM 2.0.0 (PyPI package `im`, IM/rest/routers)
+//! and seen by running it; `tests/contract_im.rs` keeps them true.
+
+mod answers;
+mod credentials;
+mod error;
+
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+pub use answers::{
+    CloudEstimate, ContMsg, Estimate, Image, InfrastructureState, Outputs, Quota, Quotas, Template,
+    Totals, VmAddress, VmEstimate, VmInfo, VmState, VolumeEstimate,
+};
+pub use credentials::{CloudCredential, CredentialError, ImCredentials, ImLogin, TokenCell};
+pub use error::ImError;
+
+use super::text::{read_limited, read_tail};
+use crate::domain::names::InfrastructureId;
+
+/// The longest answer that is read, in bytes; the list of a site's images can be long.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+/// The longest error text that is read, in bytes: tracebacks.
+const MAX_ERROR: usize = 256 * 1024;
+
+/// The longest contextualisation log that is read over, in bytes.
+const MAX_CONTMSG: usize = 64 * 1024 * 1024;
+
+/// The longest piece of the contextualisation log that is returned, in bytes.
+const MAX_CONTMSG_PIECE: usize = 256 * 1024;
+
+/// The time limit of calls in which IM itself asks a cloud or fetches imports of a template.
+const SLOW_CALL: Duration = Duration::from_secs(120);
+
+/// How many infrastructures are looked at together in [`ImClient::find_by_name`].
+const LOOKUPS_AT_ONCE: usize = 8;
+
+/// A client of one IM server with one set of credentials.
+#[derive(Clone, Debug)]
+pub struct ImClient {
+    http: reqwest::Client,
+    base: Url,
+    credentials: ImCredentials,
+}
+
+/// Whether to configure the machines after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contextualize {
+    /// Configure at once.
+    Now,
+    /// Leave them as they are (`context=0`).
+    Skip,
+}
+
+/// Whether a delete goes on when the cloud refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteMode {
+    /// Stop when the cloud refuses, so that nothing is left behind unseen.
+    Careful,
+    /// Forget the infrastructure in any case (`force=1`).
+    Force,
+}
+
+/// What to do with a machine or with all machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// Start a stopped one.
+    Start,
+    /// Stop (suspend).
+    Stop,
+    /// Reboot; only for one VM.
+    Reboot,
+}
+
+impl Power {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Reboot => "reboot",
+        }
+    }
+}
+
+impl ImClient {
+    /// A client. `http` comes from [`http::client`](super::http::client), `base` is the URL above
+    /// `/infrastructures`, such as `https://im.egi.eu/im`.
+    pub fn new(http: reqwest::Client, base: Url, credentials: ImCredentials) -> Self {
+        Self {
+            http,
+            base,
+            credentials,
+        }
+    }
+
+    /// The same server and login with other clouds.
+    #[must_use]
+    pub fn with_clouds(&self, clouds: Vec<CloudCredential>) -> Self {
+        let mut client = self.clone();
+        client.credentials.clouds = clouds;
+        client
+    }
+
+    /// The version of the server. Needs no credentials.
+    ///
+    /// # Errors
+    /// [`ImError`]; never about credentials.
+    pub async fn version(&self) -> Result<String, ImError> {
+        const CALL: &str = "GET version";
+        let request = self.http.get(self.url(&["version"])?);
+        let text = self.text(CALL, request).await?;
+        let text = text.trim();
+        if text.is_empty() || text.len() > 40 || text.contains(['<', '\n']) {
+            return Err(not_understood(CALL, "not a version"));
+        }
+        Ok(text.to_owned())
+    }
+
+    /// Creates an infrastructure and returns at once; follow it with [`ImClient::state`].
+    ///
+    /// # Errors
+    /// [`ImError::Refused`] for a bad template. After an error with
+    /// [`ImError::outcome_unknown`], look with [`ImClient::find_by_name`] before repeating.
+    pub async fn create(&self, template: &Template) -> Result<InfrastructureId, ImError> {
+        const CALL: &str = "POST infrastructures";
+        let request = self
+            .call(Method::POST, &["infrastructures"])?
+            .query(&[("async", "1")])
+            .header("content-type", template.content_type())
+            .timeout(SLOW_CALL)
+            .body(template.text().to_owned());
+        id_from_uri(CALL, self.text(CALL, request).await?.trim())
+    }
+
+    /// What the template would take of each cloud; creates nothing.
+    ///
+    /// # Errors
+    /// As [`ImClient::create`].
+    pub async fn estimate(&self, template: &Template) -> Result<Estimate, ImError> {
+        const CALL: &str = "POST infrastructures?dry_run";
+        let request = self
+            .call(Method::POST, &["infrastructures"])?
+            .query(&[("dry_run", "1")])
+            .header("content-type", template.content_type())
+            .timeout(SLOW_CALL)
+            .body(template.text().to_owned());
+        self.json(CALL, request).await
+    }
+
+    /// The infrastructures of the login.
+    ///
+    /// # Errors
+    /// [`ImError`].
+    pub async fn list(&self) -> Result<Vec<InfrastructureId>, ImError> {
+        const CALL: &str = "GET infrastructures";
+        let request = self.call(Method::GET, &["infrastructures"])?;
+        self.text(CALL, request)
+            .await?
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(|line| id_from_uri(CALL, line))
+            .collect()
+    }
+
+    /// The infrastructures whose template has this `metadata.infra_name`: none, one, or several if
+    /// someone used the name twice.
+    ///
+    /// IM 2.0.0 has no filter, so that each infrastructure's template is looked at. One that IM is
+    /// still taking in (its create has not answered yet) may be missed.
+    ///
+    /// # Errors
+    /// [`ImError`]; infrastructures that vanish meanwhile are none.
+    pub async fn find_by_name(&self, name: &str) -> Result<Vec<InfrastructureId>, ImError> {
+        let ids = self.list().await?;
+        let names: Vec<(InfrastructureId, Option<String>)> = futures::stream::iter(ids)
+            .map(|id| async move {
+                match self.infra_name(&id).await {
+                    Ok(name) => Ok((id, name)),
+                    Err(ImError::NotFound { .. } | ImError::NotOurs { .. }) => Ok((id, None)),
+                    Err(error) => Err(error),
+                }
+            })
+            .buffer_unordered(LOOKUPS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(names
+            .into_iter()
+            .filter(|(_, found)| found.as_deref() == Some(name))
+            .map(|(id, _)| id)
+            .collect())
+    }
+
+    /// The `metadata.infra_name` of an infrastructure, or the `name` of its RADL description.
+    ///
+    /// # Errors
+    /// [`ImError`].
+    pub async fn infra_name(&self, id: &InfrastructureId) -> Result<Option<String>, ImError> {
+        if let Some(template) = self.tosca(id).await? {
+            let name = serde_saphyr::from_str::<Value>(template.expose_secret())
+                .ok()
+                .and_then(|tosca| {
+                    Some(tosca.pointer("/metadata/infra_name")?.as_str()?.to_owned())
+                });
+            if name.is_some() {
+                return Ok(name);
+            }
+        }
+        const CALL: &str = "GET radl";
+        let request = self.call(Method::GET, &["infrastructures", id.as_str(), "radl"])?;
+        let radl = self.text(CALL, request).await?;
+        Ok(name_in_radl(&radl))
+    }
+
+    /// The state of an infrastructure and of its VMs.
+    ///
+    /// # Errors
+    /// [`ImError::NotFound`] after it was deleted.
+    pub async fn state(&self, id: &InfrastructureId) -> Result<InfrastructureState, ImError> {
+        const CALL: &str = "GET state";
+        let request = self.call(Method::GET, &["infrastructures", id.as_str(), "state"])?;
+        self.field(CALL, request, "state").await
+    }
+
+    /// The contextualisation log from byte `from` on, at most its last 256 KiB.
+    ///
+    /// IM has no ranges: it sends the whole log each time, so that this is asked for every few
+    /// seconds at most. A reconfigure begins the log anew; a log shorter than `from` is returned
+    /// from its beginning.
+    ///
+    /// # Errors
+    /// [`ImError`].
+    pub async fn contmsg(&self, id: &InfrastructureId, from: u64) -> Result<ContMsg, ImError> {
+        const CALL: &str = "GET contmsg";
+        let request = self.call(Method::GET, &["infrastructures", id.as_str(), "contmsg"])?;
+        self.log(CALL, request, from).await
+    }
+
+    /// The contextualisation log of one VM, as [`ImClient::contmsg`].
+    ///
+    /// # Errors
+    /// [`ImError`].
+    pub async fn vm_contmsg(
+        &self,
+        id: &InfrastructureId,
+        vm: u32,
+        from: u64,
+    ) -> Result<ContMsg, ImError> {
+        const CALL: &str = "GET vm contmsg";
+        let vm = vm.to_string();
+        let path = ["infrastructures", id.as_str(), "vms", &vm, "contmsg"];
+        self.log(CALL, self.call(Method::GET, &path)?, from).await
+    }
+
+    /// The outputs of the template; none if it was RADL.
+    ///
+    /// # Errors
+    /// [`ImError`].
+    pub async fn outputs(&self, id: &InfrastructureId) -> Result<Outputs, ImError> {
+        const CALL: &str = "GET outputs";
+        let request = self.call(Method::GET, &["infrastructures", id.as_str(), "outputs"])?;
+        let outputs = self.field(CALL, request, "outputs").await;
+        Ok(Outputs(if_provided(outputs)?.unwrap_or_default()))
+    }
+
+    /// The stored TOSCA template; `None` if it was RADL.
+    ///
+    /// # Errors
+    /// [`ImError`].
+    pub async fn tosca(&self, id: &InfrastructureId) -> Result<Option<SecretString>, ImError> {
+        const CALL: &str = "GET tosca";
+        let request = self.call(Method::GET, &["infrastructures", id.as_str(), "tosca"])?;
+        let text = self.text(CALL, request).await;
+        Ok(if_provided(text)?.map(SecretString::from))
+    }
+
+    /// The numbers of the VMs, in order.
+    ///
+    /// # Errors
+    /// [`ImError`].
+    pub async fn vms(&self, id: &InfrastructureId) -> Result<Vec<u32>, ImError> {
+        const CALL: &str = "GET infrastructure";
+        let request = self.call(Method::GET, &["infrastructures", id.as_str()])?;
+        vm_numbers(CALL, &self.text(CALL, request).await?)
+    }
+
+    /// What IM knows of one VM; VM 0 is the front end.
+    ///
+    /// # Errors
+    /// [`ImError::NotFound`] if there is no such VM.
+    pub async fn vm(&self, id: &InfrastructureId, vm: u32) -> Result<VmInfo, ImError> {
+        const CALL: &str = "GET vm";
+        let vm = vm.to_string();
+        let request = self
+            .call(Method::GET, &["infrastructures", id.as_str(), "vms", &vm])?
+            .header("accept", "application/json");
+        let radl: Value = self.field(CALL, request, "radl").await?;
+        VmInfo::from_radl(&radl).ok_or_else(|| not_understood(CALL, "it has no system"))
+    }
+
+    /// Merges a template into an infrastructure: adds and *removes* VMs so that the numbers fit,
+    /// and reconfigures. Returns the numbers of the VMs added.
+    ///
+    /// # Errors
+    /// As [`ImClient::create`].
+    pub async fn update(
+        &self,
+        id: &InfrastructureId,
+        template: &Template,
+        contextualize: Contextualize,
+    ) -> Result<Vec<u32>, ImError> {
+        const CALL: &str = "POST infrastructure";
+        let mut request = self
+            .call(Method::POST, &["infrastructures", id.as_str()])?
+            .header("content-type", template.content_type())
+            .timeout(SLOW_CALL)
+            .body(template.text().to_owned());
+        if contextualize == Contextualize::Skip {
+            request = request.query(&[("context", "0")]);
+        }
+        vm_numbers(CALL, &self.text(CALL, request).await?)
+    }
+
+    /// Configures all VMs again.
+    ///
+    /// # Errors
+    /// [`ImError`].
+    pub async fn reconfigure(&self, id: &InfrastructureId) -> Result<(), ImError> {
+        let path = ["infrastructures", id.as_str(), "reconfigure"];
+        self.done("PUT reconfigure", self.call(Method::PUT, &path)?)
+            .await
+    }
+
+    /// Deletes an infrastructure and returns at once: it is gone when [`ImClient::state`] says
+    /// [`ImError::NotFound`]. IM accepts it even if the cloud then refuses.
+    ///
+    /// # Errors
+    /// [`ImError::NotFound`] if it is already gone, [`ImError::Conflict`] during its launch.
+    pub async fn delete(&self, id: &InfrastructureId, mode: DeleteMode) -> Result<(), ImError> {
+        let mut request = self
+            .call(Method::DELETE, &["infrastructures", id.as_str()])?
+            .query(&[("async", "1")]);
+        if mode == DeleteMode::Force {
+            request = request.query(&[("force", "1")]);
+        }
+        self.done("DELETE infrastructure", request).await
+    }
+
+    /// Removes VMs; the cluster is configured again.
+    ///
+    /// # Errors
+    /// [`ImError::NotFound`] if one of them is not there.
+    pub async fn delete_vms(&self, id: &InfrastructureId, vms: &[u32]) -> Result<(), ImError> {
+        let list: Vec<String> = vms.iter().map(u32::to_string).collect();
+        let list = list.join(",");
+        let path = ["infrastructures", id.as_str(), "vms", &list];
+        let request = self.call(Method::DELETE, &path)?.timeout(SLOW_CALL);
+        self.done("DELETE vm", request).await
+    }
+
+    /// Starts, stops or reboots one VM.
+    ///
+    /// # Errors
+    /// [`ImError`].
+    pub async fn power_vm(
+        &self,
+        id: &InfrastructureId,
+        vm: u32,
+        power: Power,
+    ) -> Result<(), ImError> {
+        let vm = vm.to_string();
+        let path = ["infrastructures", id.as_str(), "vms", &vm, power.path()];
+        let request = self.call(Method::PUT, &path)?.timeout(SLOW_CALL);
+        self.done("PUT vm power", request).await
+    }
+
+    /// Starts or stops all VMs; IM knows no reboot of all.
+    ///
+    /// # Errors
+    /// [`ImError`].
+    pub async fn power_all(&self, id: &InfrastructureId, power: Power) -> Result<(), ImError> {
+        let path = ["infrastructures", id.as_str(), power.path()];
+        let request = self.call(Method::PUT, &path)?.timeout(SLOW_CALL);
+        self.done("PUT power", request).await
+    }
+
+    /// The owners of an infrastructure, as IM names them.
+    ///
+    /// # Errors
+    /// [`ImError`].
+    pub async fn owners(&self, id: &InfrastructureId) -> Result<Vec<String>, ImError> {
+        let path = ["infrastructures", id.as_str(), "authorization"];
+        let request = self.call(Method::GET, &path)?;
+        let text = self.text("GET authorization", request).await?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Lets the person of this access token use the infrastructure too.
+    ///
+    /// # Errors
+    /// [`ImError::TokenRefused`] if one of the two tokens is refused.
+    pub async fn add_owner(
+        &self,
+        id: &InfrastructureId,
+        token: &SecretString,
+    ) -> Result<(), ImError> {
+        let path = ["infrastructures", id.as_str(), "authorization"];
+        let request = self
+            .call(Method::POST, &path)?
+            .json(&serde_json::json!({ "token": token.expose_secret() }));
+        self.done("POST authorization", request).await
+    }
+
+    /// The quotas at the site of a cloud credential.
+    ///
+    /// # Errors
+    /// [`ImError::Refused`] if the site can't tell.
+    pub async fn quotas(&self, credential: &str) -> Result<Quotas, ImError> {
+        let path = ["clouds", credential, "quotas"];
+        let request = self.call(Method::GET, &path)?.timeout(SLOW_CALL);
+        self.field("GET quotas", request, "quotas").await
+    }
+
+    /// The images at the site of a cloud credential.
+    ///
+    /// # Errors
+    /// [`ImError::Refused`] if the site can't tell.
+    pub async fn images(&self, credential: &str) -> Result<Vec<Image>, ImError> {
+        let path = ["clouds", credential, "images"];
+        let request = self.call(Method::GET, &path)?.timeout(SLOW_CALL);
+        self.field("GET images", request, "images").await
+    }
+
+    fn url(&self, path: &[&str]) -> Result<Url, ImError> {
+        let mut url = self.base.clone();
+        match url.path_segments_mut() {
+            Ok(mut segments) => segments.pop_if_empty().extend(path),
+            Err(()) => return Err(ImError::BaseUrl),
+        };
+        Ok(url)
+    }
+
+    fn call(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, ImError> {
+        let header = self.credentials.header()?;
+        let mut value =
+            reqwest::header::HeaderValue::from_str(header.expose_secret()).map_err(|_| {
+                CredentialError::Character {
+                    field: "header",
+                    what: "a character that no header can carry",
+                }
+            })?;
+        value.set_sensitive(true);
+        Ok(self
+            .http
+            .request(method, self.url(path)?)
+            .header("authorization", value))
+    }
+
+    async fn send(&self, call: &'static str, request: RequestBuilder) -> Result<Response, ImError> {
+        let response = request.send().await.map_err(|error| ImError::Unreachable {
+            call,
+            source: error.without_url(),
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = read_limited(response, MAX_ERROR).await.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        Err(ImError::from_answer(call, status.as_u16(), &text))
+    }
+
+    async fn done(&self, call: &'static str, request: RequestBuilder) -> Result<(), ImError> {
+        self.text(call, request).await.map(drop)
+    }
+
+    async fn text(&self, call: &'static str, request: RequestBuilder) -> Result<String, ImError> {
+        let response = self.send(call, request).await?;
+        let bytes = read_limited(response, MAX_ANSWER)
+            .await
+            .map_err(|error| ImError::from_read(call, error))?;
+        String::from_utf8(bytes).map_err(|_| not_understood(call, "it is not UTF-8"))
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        call: &'static str,
+        request: RequestBuilder,
+    ) -> Result<T, ImError> {
+        let text = self.text(call, request).await?;
+        // The error of serde_json would quote the answer, which may hold a secret.
+        serde_json::from_str(&text).map_err(|error| {
+            not_understood(
+                call,
+                &format!(
+                    "bad JSON at line {} column {}",
+                    error.line(),
+                    error.column()
+                ),
+            )
+        })
+    }
+
+    /// The one field of an answer of the form `{"<name>": …}`.
+    async fn field<T: DeserializeOwned>(
+        &self,
+        call: &'static str,
+        request: RequestBuilder,
+        name: &str,
+    ) -> Result<T, ImError> {
+        let mut answer: Value = self.json(call, request).await?;
+        let value = answer
+            .get_mut(name)
+            .map(Value::take)
+            .ok_or_else(|| not_understood(call, &format!("it has no `{name}`")))?;
+        serde_json::from_value(value)
+            .map_err(|_| not_understood(call, &format!("its `{name}` has another form")))
+    }
+
+    async fn log(
+        &self,
+        call: &'static str,
+        request: RequestBuilder,
+        from: u64,
+    ) -> Result<ContMsg, ImError> {
+        let response = self.send(call, request.timeout(SLOW_CALL)).await?;
+        let tail = read_tail(response, MAX_CONTMSG_PIECE, MAX_CONTMSG)
+            .await
+            .map_err(|error| ImError::from_read(call, error))?;
+        Ok(piece(&tail.bytes, tail.total, from))
+    }
+}
+
+/// The part of a log from byte `from` on, given its last bytes and its whole length.
+fn piece(last: &[u8], total: u64, from: u64) -> ContMsg {
+    let from = if from > total { 0 } else { from };
+    let kept_from = total.saturating_sub(u64::try_from(last.len()).unwrap_or(u64::MAX));
+    let mut start = from.max(kept_from);
+    let skip = usize::try_from(start - kept_from).unwrap_or(usize::MAX);
+    let mut bytes = last.get(skip..).unwrap_or_default();
+    // A cut may fall into the middle of a character: leave out its rest.
+    while let Some((first, rest)) = bytes.split_first()
+        && first & 0b1100_0000 == 0b1000_0000
+    {
+        bytes = rest;
+        start += 1;
+    }
+    ContMsg {
+        text: String::from_utf8_lossy(bytes).into_owned(),
+        start,
+        end: total,
+    }
+}
+
+/// `None` for IM's 403 `'…' infrastructure property is not valid in this infrastructure`.
+fn if_provided<T>(answer: Result<T, ImError>) -> Result<Option<T>, ImError> {
+    match answer {
+        Err(ImError::Refused { status, text, .. })
+            if status == StatusCode::FORBIDDEN.as_u16()
+                && text.contains("property is not valid") =>
+        {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+fn not_understood(call: &'static str, what: &str) -> ImError {
+    ImError::NotUnderstood {
+        call,
+        what: what.to_owned(),
+    }
+}
+
+/// The id at the end of `…/infrastructures/<id>`.
+fn id_from_uri(call: &'static str, uri: &str) -> Result<InfrastructureId, ImError> {
+    uri.rsplit_once("/infrastructures/")
+        .and_then(|(_, id)| InfrastructureId::parse(id).ok())
+        .ok_or_else(|| not_understood(call, "not the URI of an infrastructure"))
+}
+
+/// The numbers at the ends of a list of `…/vms/<n>`.
+fn vm_numbers(call: &'static str, uris: &str) -> Result<Vec<u32>, ImError> {
+    uris.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(|uri| {
+            uri.rsplit_once("/vms/")
+                .and_then(|(_, n)| n.parse().ok())
+                .ok_or_else(|| not_understood(call, "not the URI of a VM"))
+        })
+        .collect()
+}
+
+/// The name in `description desc (name = 'geo')`, as IM writes it when it renders RADL.
+fn name_in_radl(radl: &str) -> Option<String> {
+    let rest = radl.lines().find_map(|line| {
+        let line = line.trim_start();
+        line.starts_with("description ").then_some(line)
+    })?;
+    let (_, rest) = rest.split_once("name = '")?;
+    rest.split_once('\'').map(|(name, _)| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_cut_to_what_is_new() {
+        let all = "line 1\nline 2\n".as_bytes();
+        let whole = piece(all, 14, 0);
+        assert_eq!(
+            (whole.text.as_str(), whole.start, whole.end),
+            ("line 1\nline 2\n", 0, 14)
+        );
+        let new = piece(all, 14, 7);
+        assert_eq!((new.text.as_str(), new.start, new.end), ("line 2\n", 7, 14));
+        assert_eq!(piece(all, 14, 14).text, "");
+        // Begun anew by a reconfigure.
+        assert_eq!(piece(all, 14, 900).start, 0);
+        // Too long: the beginning is missing.
+        let cut = piece(&all[4..], 14, 0);
+        assert_eq!((cut.text.as_str(), cut.start), (" 1\nline 2\n", 4));
+        // Cut within `é`.
+        let cut = piece(&"é!".as_bytes()[1..], 3, 0);
+        assert_eq!((cut.text.as_str(), cut.start), ("!", 2));
+    }
+
+    #[test]
+    fn ids_come_from_uris() {
+        let id = |uri| id_from_uri("GET", uri).map(|id| id.to_string());
+        assert_eq!(
+            id("http://127.0.0.1:8800/infrastructures/1624dc60-e7ee").unwrap(),
+            "1624dc60-e7ee"
+        );
+        assert!(id("<html>").is_err());
+        assert!(id("http://x/infrastructures/a%2Fb").is_err());
+        assert_eq!(
+            vm_numbers("GET", "http://x/im/infrastructures/a/vms/0\nhttp://x/vms/2").unwrap(),
+            [0, 2]
+        );
+        assert!(vm_numbers("GET", "nonsense").is_err());
+    }
+
+    #[test]
+    fn the_name_of_a_radl_is_found() {
+        let radl = "description desc (name = 'geo-1')\nnetwork public_net ( outbound = 'yes' )";
+        assert_eq!(name_in_radl(radl).as_deref(), Some("geo-1"));
+        assert_eq!(name_in_radl("system front (\nname = 'x'\n)"), None);
+    }
+
+    #[test]
+    fn paths_extend_the_base_url() {
+        let client = |base: &str| {
+            let credentials = ImCredentials {
+                login: ImLogin::Token(TokenCell::empty()),
+                clouds: Vec::new(),
+            };
+            let http = crate::services::http::client(None).unwrap();
+            ImClient::new(http, Url::parse(base).unwrap(), credentials)
+        };
+        for base in ["https://im.egi.eu/im", "https://im.egi.eu/im/"] {
+            let url = client(base).url(&["clouds", "a/../b", "images"]).unwrap();
+            assert_eq!(
+                url.as_str(),
+                "https://im.egi.eu/im/clouds/a%2F..%2Fb/images"
+            );
+        }
+    }
+}
