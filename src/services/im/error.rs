@@ -217,80 +217,71 @@ mod tests {
     use super::*;
 
     /// All texts but the last two were seen with IM 2.0.0.
+    const SEEN: [(u16, &str, &str); 13] = [
+        (
+            401,
+            "Error Getting Inf. List: Invalid InfrastructureManager credentials. OIDC auth Token expired.",
+            "TokenRefused",
+        ),
+        (
+            400,
+            "Error Getting Inf. prop: Invalid InfrastructureManager credentials. OIDC auth Token expired.",
+            "TokenRefused",
+        ),
+        (
+            400,
+            "Error Getting Inf. List: Error trying to decode OIDC auth token: list index out of range",
+            "TokenRefused",
+        ),
+        (
+            400,
+            "Error Getting Inf. prop: Invalid InfrastructureManager credentials. Issuer not accepted.",
+            "TokenRefused",
+        ),
+        (401, "No authentication data provided", "LoginRefused"),
+        (
+            400,
+            "Error Getting Inf. prop: No credentials provided for the InfrastructureManager.",
+            "LoginRefused",
+        ),
+        (
+            403,
+            "Error Getting Inf. prop: Access to this infrastructure not granted.",
+            "NotOurs",
+        ),
+        (
+            404,
+            "Error Getting Inf. prop: Invalid infrastructure ID or access not granted.",
+            "NotFound",
+        ),
+        (
+            404,
+            "Error Getting Inf. prop: Deleted infrastructure.",
+            "NotFound",
+        ),
+        (
+            403,
+            "'outputs' infrastructure property is not valid in this infrastructure",
+            "Refused",
+        ),
+        (
+            415,
+            "Unsupported Media Type ['application/x-tar']",
+            "Refused",
+        ),
+        (409, "Error Destroying Inf: incorrect state", "Conflict"),
+        (502, "<html>bad gateway</html>", "Failed"),
+    ];
+
     #[test]
     fn errors_are_told_apart_by_text() {
-        let class = |status, text: &str| match ImError::from_answer("GET state", status, text) {
-            ImError::TokenRefused { .. } => "token",
-            ImError::LoginRefused { .. } => "login",
-            ImError::NotOurs { .. } => "not ours",
-            ImError::NotFound { .. } => "not found",
-            ImError::Conflict { .. } => "conflict",
-            ImError::Refused { .. } => "refused",
-            ImError::Failed { .. } => "failed",
-            other => panic!("{other}"),
-        };
-        let expired = "Invalid InfrastructureManager credentials. OIDC auth Token expired.";
-        for (status, text, expected) in [
-            (
-                401,
-                &*format!("Error Getting Inf. List: {expired}"),
-                "token",
-            ),
-            (
-                400,
-                &*format!("Error Getting Inf. prop: {expired}"),
-                "token",
-            ),
-            (
-                400,
-                "Error Getting Inf. List: Error trying to decode OIDC auth token: list index out of range",
-                "token",
-            ),
-            (
-                400,
-                "Error Getting Inf. prop: Invalid InfrastructureManager credentials. Issuer not accepted.",
-                "token",
-            ),
-            (401, "No authentication data provided", "login"),
-            (
-                400,
-                "Error Getting Inf. prop: No credentials provided for the InfrastructureManager.",
-                "login",
-            ),
-            (
-                403,
-                "Error Getting Inf. prop: Access to this infrastructure not granted.",
-                "not ours",
-            ),
-            (
-                404,
-                "Error Getting Inf. prop: Invalid infrastructure ID or access not granted.",
-                "not found",
-            ),
-            (
-                404,
-                "Error Getting Inf. prop: Deleted infrastructure.",
-                "not found",
-            ),
-            (
-                403,
-                "'outputs' infrastructure property is not valid in this infrastructure",
-                "refused",
-            ),
-            (
-                400,
-                "Error getting cloud info: Cloud ID nope not found.",
-                "refused",
-            ),
-            (
-                415,
-                "Unsupported Media Type ['application/x-tar']",
-                "refused",
-            ),
-            (409, "Error Destroying Inf: incorrect state", "conflict"),
-            (502, "<html>bad gateway</html>", "failed"),
-        ] {
-            assert_eq!(class(status, text), expected, "{status} {text}");
+        for (status, text, expected) in SEEN {
+            let error = ImError::from_answer("GET state", status, text);
+            let variant = format!("{error:?}");
+            assert!(
+                variant.starts_with(&format!("{expected} {{")),
+                "{status} {text}: {variant}"
+            );
         }
     }
 

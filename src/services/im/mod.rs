@@ -13,19 +13,19 @@
 //! `metadata.infra_name`, and a create whose answer was lost is looked up by
 //! [`ImClient::find_by_name`] before it is repeated.
 //!
-//! Facts about the API were read in the source of IM 2.0.0 (PyPI package `im`, IM/rest/routers)
+//! Facts about the API were read in the source of IM 2.0.0 (package `im` of PyPI, `IM/rest/routers`)
 //! and seen by running it; `tests/contract_im.rs` keeps them true.
 
 mod answers;
 mod credentials;
 mod error;
+mod transport;
 
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
@@ -36,20 +36,7 @@ pub use answers::{
 pub use credentials::{CloudCredential, CredentialError, ImCredentials, ImLogin, TokenCell};
 pub use error::ImError;
 
-use super::text::{read_limited, read_tail};
 use crate::domain::names::InfrastructureId;
-
-/// The longest answer that is read, in bytes; the list of a site's images can be long.
-const MAX_ANSWER: usize = 4 * 1024 * 1024;
-
-/// The longest error text that is read, in bytes: tracebacks.
-const MAX_ERROR: usize = 256 * 1024;
-
-/// The longest contextualisation log that is read over, in bytes.
-const MAX_CONTMSG: usize = 64 * 1024 * 1024;
-
-/// The longest piece of the contextualisation log that is returned, in bytes.
-const MAX_CONTMSG_PIECE: usize = 256 * 1024;
 
 /// The time limit of calls in which IM itself asks a cloud or fetches imports of a template.
 const SLOW_CALL: Duration = Duration::from_secs(120);
@@ -452,126 +439,6 @@ impl ImClient {
         let request = self.call(Method::GET, &path)?.timeout(SLOW_CALL);
         self.field("GET images", request, "images").await
     }
-
-    fn url(&self, path: &[&str]) -> Result<Url, ImError> {
-        let mut url = self.base.clone();
-        match url.path_segments_mut() {
-            Ok(mut segments) => segments.pop_if_empty().extend(path),
-            Err(()) => return Err(ImError::BaseUrl),
-        };
-        Ok(url)
-    }
-
-    fn call(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, ImError> {
-        let header = self.credentials.header()?;
-        let mut value =
-            reqwest::header::HeaderValue::from_str(header.expose_secret()).map_err(|_| {
-                CredentialError::Character {
-                    field: "header",
-                    what: "a character that no header can carry",
-                }
-            })?;
-        value.set_sensitive(true);
-        Ok(self
-            .http
-            .request(method, self.url(path)?)
-            .header("authorization", value))
-    }
-
-    async fn send(&self, call: &'static str, request: RequestBuilder) -> Result<Response, ImError> {
-        let response = request.send().await.map_err(|error| ImError::Unreachable {
-            call,
-            source: error.without_url(),
-        })?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let bytes = read_limited(response, MAX_ERROR).await.unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        Err(ImError::from_answer(call, status.as_u16(), &text))
-    }
-
-    async fn done(&self, call: &'static str, request: RequestBuilder) -> Result<(), ImError> {
-        self.text(call, request).await.map(drop)
-    }
-
-    async fn text(&self, call: &'static str, request: RequestBuilder) -> Result<String, ImError> {
-        let response = self.send(call, request).await?;
-        let bytes = read_limited(response, MAX_ANSWER)
-            .await
-            .map_err(|error| ImError::from_read(call, error))?;
-        String::from_utf8(bytes).map_err(|_| not_understood(call, "it is not UTF-8"))
-    }
-
-    async fn json<T: DeserializeOwned>(
-        &self,
-        call: &'static str,
-        request: RequestBuilder,
-    ) -> Result<T, ImError> {
-        let text = self.text(call, request).await?;
-        // The error of serde_json would quote the answer, which may hold a secret.
-        serde_json::from_str(&text).map_err(|error| {
-            not_understood(
-                call,
-                &format!(
-                    "bad JSON at line {} column {}",
-                    error.line(),
-                    error.column()
-                ),
-            )
-        })
-    }
-
-    /// The one field of an answer of the form `{"<name>": …}`.
-    async fn field<T: DeserializeOwned>(
-        &self,
-        call: &'static str,
-        request: RequestBuilder,
-        name: &str,
-    ) -> Result<T, ImError> {
-        let mut answer: Value = self.json(call, request).await?;
-        let value = answer
-            .get_mut(name)
-            .map(Value::take)
-            .ok_or_else(|| not_understood(call, &format!("it has no `{name}`")))?;
-        serde_json::from_value(value)
-            .map_err(|_| not_understood(call, &format!("its `{name}` has another form")))
-    }
-
-    async fn log(
-        &self,
-        call: &'static str,
-        request: RequestBuilder,
-        from: u64,
-    ) -> Result<ContMsg, ImError> {
-        let response = self.send(call, request.timeout(SLOW_CALL)).await?;
-        let tail = read_tail(response, MAX_CONTMSG_PIECE, MAX_CONTMSG)
-            .await
-            .map_err(|error| ImError::from_read(call, error))?;
-        Ok(piece(&tail.bytes, tail.total, from))
-    }
-}
-
-/// The part of a log from byte `from` on, given its last bytes and its whole length.
-fn piece(last: &[u8], total: u64, from: u64) -> ContMsg {
-    let from = if from > total { 0 } else { from };
-    let kept_from = total.saturating_sub(u64::try_from(last.len()).unwrap_or(u64::MAX));
-    let mut start = from.max(kept_from);
-    let skip = usize::try_from(start - kept_from).unwrap_or(usize::MAX);
-    let mut bytes = last.get(skip..).unwrap_or_default();
-    // A cut may fall into the middle of a character: leave out its rest.
-    while let Some((first, rest)) = bytes.split_first()
-        && first & 0b1100_0000 == 0b1000_0000
-    {
-        bytes = rest;
-        start += 1;
-    }
-    ContMsg {
-        text: String::from_utf8_lossy(bytes).into_owned(),
-        start,
-        end: total,
-    }
 }
 
 /// `None` for IM's 403 `'…' infrastructure property is not valid in this infrastructure`.
@@ -629,27 +496,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logs_are_cut_to_what_is_new() {
-        let all = "line 1\nline 2\n".as_bytes();
-        let whole = piece(all, 14, 0);
-        assert_eq!(
-            (whole.text.as_str(), whole.start, whole.end),
-            ("line 1\nline 2\n", 0, 14)
-        );
-        let new = piece(all, 14, 7);
-        assert_eq!((new.text.as_str(), new.start, new.end), ("line 2\n", 7, 14));
-        assert_eq!(piece(all, 14, 14).text, "");
-        // Begun anew by a reconfigure.
-        assert_eq!(piece(all, 14, 900).start, 0);
-        // Too long: the beginning is missing.
-        let cut = piece(&all[4..], 14, 0);
-        assert_eq!((cut.text.as_str(), cut.start), (" 1\nline 2\n", 4));
-        // Cut within `é`.
-        let cut = piece(&"é!".as_bytes()[1..], 3, 0);
-        assert_eq!((cut.text.as_str(), cut.start), ("!", 2));
-    }
-
-    #[test]
     fn ids_come_from_uris() {
         let id = |uri| id_from_uri("GET", uri).map(|id| id.to_string());
         assert_eq!(
@@ -670,24 +516,5 @@ mod tests {
         let radl = "description desc (name = 'geo-1')\nnetwork public_net ( outbound = 'yes' )";
         assert_eq!(name_in_radl(radl).as_deref(), Some("geo-1"));
         assert_eq!(name_in_radl("system front (\nname = 'x'\n)"), None);
-    }
-
-    #[test]
-    fn paths_extend_the_base_url() {
-        let client = |base: &str| {
-            let credentials = ImCredentials {
-                login: ImLogin::Token(TokenCell::empty()),
-                clouds: Vec::new(),
-            };
-            let http = crate::services::http::client(None).unwrap();
-            ImClient::new(http, Url::parse(base).unwrap(), credentials)
-        };
-        for base in ["https://im.egi.eu/im", "https://im.egi.eu/im/"] {
-            let url = client(base).url(&["clouds", "a/../b", "images"]).unwrap();
-            assert_eq!(
-                url.as_str(),
-                "https://im.egi.eu/im/clouds/a%2F..%2Fb/images"
-            );
-        }
     }
 }
