@@ -1,6 +1,7 @@
 //! `pangeo-bot`: a Discord bot that lets the team of a Virtual Organisation deploy and run DaskHub
 //! on the EGI Federation from its channel.
 
+pub mod approvals;
 pub mod config;
 pub mod domain;
 pub mod services;
