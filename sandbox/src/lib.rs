@@ -4,6 +4,8 @@
 //! Used by `make run`, by the tests and by the benches; the bot itself never uses it.
 //! Where it differs from the real system, the sandbox is wrong.
 
+pub mod browser;
 pub mod faults;
 pub mod machines;
+pub mod page;
 pub mod saved;
