@@ -4,6 +4,10 @@
 
 pub mod checkin;
 pub mod dns;
+pub mod frontend;
+pub mod helm;
 pub mod http;
+pub mod hub;
 pub mod im;
+pub mod kubernetes;
 pub(crate) mod text;

@@ -1,0 +1,109 @@
+#!/bin/sh
+# Runs one helm command on a front end so that it neither ends with the SSH connection nor runs
+# twice. Put here by pangeo-bot, run as root. The folder of a run holds:
+#   lock/       made by the first who starts the run; whoever finds it only watches
+#   pid         the supervisor, "<process id> <start time>"
+#   helm.pid    helm itself, the same form
+#   log         what helm prints, both streams
+#   code        helm's exit status, written when it ended
+#   values.yaml removed when helm ended, in every case
+#
+# helm-run.sh start DIR COMMAND...     starts the command or finds it started
+# helm-run.sh poll DIR OFFSET MAX      prints one line about the run, then its log from OFFSET
+# helm-run.sh stop DIR                 asks helm to end (TERM: the release becomes "failed")
+# helm-run.sh cleanup DIR              removes the folder of a run that is over
+set -u
+umask 077
+
+# The moment at which a process started: tells a process from a later one with its number.
+started_at() {
+    cut -d ' ' -f 22 "/proc/$1/stat" 2>/dev/null
+}
+
+is_alive() {
+    [ -f "$1" ] || return 1
+    read -r number started < "$1" || return 1
+    [ -n "$started" ] && [ "$(started_at "$number")" = "$started" ]
+}
+
+note_process() {
+    echo "$2 $(started_at "$2")" > "$1.part" && mv -f "$1.part" "$1"
+}
+
+supervise() {
+    dir=$1
+    shift
+    trap '' HUP
+    # $$ is the process of the file, also in a function.
+    note_process "$dir/pid" $$ || exit 74
+    helm=
+    trap '[ -z "$helm" ] || kill -TERM "$helm" 2>/dev/null' TERM INT
+    trap 'rm -f "$dir/values.yaml"' EXIT
+    "$@" > "$dir/log" 2>&1 < /dev/null &
+    helm=$!
+    note_process "$dir/helm.pid" "$helm"
+    while :; do
+        wait "$helm"
+        code=$?
+        kill -0 "$helm" 2>/dev/null || break
+    done
+    # The status first, the values after it: whoever brings them late sees the status and removes
+    # them itself (see `start`).
+    echo "$code" > "$dir/code.part" && mv -f "$dir/code.part" "$dir/code"
+    rm -f "$dir/values.yaml"
+}
+
+state() {
+    if [ ! -d "$1/lock" ]; then
+        echo absent
+    elif [ -s "$1/code" ]; then
+        echo "ended $(cat "$1/code")"
+    elif is_alive "$1/pid" || is_alive "$1/helm.pid"; then
+        echo running
+    elif [ ! -f "$1/pid" ] && [ -z "$(find "$1/lock" -maxdepth 0 -mmin +0.5)" ]; then
+        echo running
+    else
+        echo lost
+    fi
+}
+
+verb=$1
+dir=$2
+shift 2
+case $verb in
+start)
+    if mkdir "$dir/lock" 2>/dev/null; then
+        setsid -f sh "$dir/helm-run.sh" supervise "$dir" "$@" < /dev/null > /dev/null 2>&1
+        echo started
+    elif [ -d "$dir/lock" ]; then
+        [ ! -s "$dir/code" ] || rm -f "$dir/values.yaml"
+        echo attached
+    else
+        # Not even a folder fits: say why.
+        mkdir "$dir/lock"
+        exit 74
+    fi
+    ;;
+supervise)
+    supervise "$dir" "$@"
+    ;;
+poll)
+    # The state first: a run that ended has its whole log.
+    found=$(state "$dir")
+    [ "$found" != lost ] || rm -f "$dir/values.yaml"
+    echo "$found"
+    [ ! -f "$dir/log" ] || tail -c +"$(($1 + 1))" "$dir/log" | head -c "$2"
+    ;;
+stop)
+    if is_alive "$dir/helm.pid"; then
+        read -r number started < "$dir/helm.pid"
+        kill -TERM "$number"
+    fi
+    ;;
+cleanup)
+    case $(state "$dir") in
+    running) echo "the run is not over" >&2; exit 75 ;;
+    *) rm -rf -- "$dir" ;;
+    esac
+    ;;
+esac
