@@ -16,4 +16,5 @@ pub mod names;
 pub mod operation;
 pub mod person;
 pub mod plan;
+pub mod redact;
 pub mod seal;
