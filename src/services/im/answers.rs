@@ -310,11 +310,17 @@ pub struct Totals {
 impl CloudEstimate {
     /// The sums over all VMs and volumes.
     pub fn totals(&self) -> Totals {
-        let disks = self
+        // IM lists the disks of the VMs among the volumes too, where it knows their sizes.
+        let disks: f64 = self
             .compute
             .iter()
-            .filter_map(|vm| vm.disk_size_in_gigabytes);
-        let volumes = self.storage.iter().map(|volume| volume.size_in_gigabytes);
+            .filter_map(|vm| vm.disk_size_in_gigabytes)
+            .sum();
+        let volumes: f64 = self
+            .storage
+            .iter()
+            .map(|volume| volume.size_in_gigabytes)
+            .sum();
         Totals {
             cores: self.compute.iter().map(|vm| vm.cpu_cores).sum(),
             memory_gb: self
@@ -325,7 +331,7 @@ impl CloudEstimate {
                 / 1000.0,
             instances: self.compute.len(),
             public_ips: self.compute.iter().map(|vm| vm.public_ips).sum(),
-            disk_gb: disks.chain(volumes).sum(),
+            disk_gb: disks.max(volumes),
         }
     }
 }
@@ -426,7 +432,7 @@ mod tests {
                 {"cpuCores": 4, "memoryInMegabytes": 16000, "diskSizeInGigabytes": 20, "publicIP": 1},
                 {"cpuCores": 8, "memoryInMegabytes": 32000}
             ],
-            "storage": [{"sizeInGigabytes": 100, "type": "ceph"}]
+            "storage": [{"sizeInGigabytes": 20}, {"sizeInGigabytes": 100, "type": "ceph"}]
         }}))
         .unwrap();
         let totals = estimate.0["egi"].totals();
