@@ -5,7 +5,10 @@
 //! Where it differs from the real system, the sandbox is wrong.
 
 pub mod browser;
+pub mod checkin;
+pub mod dns;
 pub mod faults;
 pub mod machines;
 pub mod page;
 pub mod saved;
+mod serve;
