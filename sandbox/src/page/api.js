@@ -29,7 +29,7 @@ export async function call(method, path, body) {
   return answer;
 }
 
-const KINDS = ["message", "message_delete", "channel", "commands", "bot", "modal", "interaction_failed", "world"];
+const KINDS = ["message", "message_delete", "channel", "channel_delete", "commands", "bot", "modal", "interaction_failed", "world"];
 
 /** Follows the events for one person. `handlers[kind](data)`; `handlers.open(again)` on each
  * (re)connection, `handlers.lost()` when it broke. Returns a function that ends it. */

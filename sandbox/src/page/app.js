@@ -110,6 +110,12 @@ function connect() {
       store.emit("channel", store.channels.get(channel.id));
       redraw();
     },
+    channel_delete: ({ id }) => {
+      store.channels.delete(id);
+      if (id === thread.channelId) closeSide();
+      else if (id === main.channelId) openChannel(store.defaultChannelId);
+      else redraw();
+    },
     commands: (list) => {
       store.commands = Array.isArray(list) ? list : list?.commands ?? [];
       store.emit("commands");
@@ -186,14 +192,14 @@ async function start() {
   try {
     await store.load();
   } catch (error) {
-    main.list.replaceChildren(el("p", { class: "loading" }, `${error.message} Trying again …`));
+    main.inner.replaceChildren(el("p", { class: "loading" }, `${error.message} Trying again …`));
     setTimeout(start, 2000);
     return;
   }
   const wanted = readHash().channelId;
   const person = fromHash();
   if (!person) {
-    main.list.replaceChildren(el("p", { class: "loading" }, "The sandbox has no people."));
+    main.inner.replaceChildren(el("p", { class: "loading" }, "The sandbox has no people."));
     return;
   }
   store.as = person.id;

@@ -115,6 +115,12 @@ function luminance([r, g, b]) {
   return 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
 }
 
+/** A colour as `#rrggbb`: Discord's own form is a number, and 0 means none. */
+export function hexColour(colour) {
+  if (typeof colour === "string") return colour;
+  return colour > 0 ? `#${(colour & 0xffffff).toString(16).padStart(6, "0")}` : null;
+}
+
 function channels(colour) {
   const hex = /^#([0-9a-f]{6})$/i.exec(colour ?? "")?.[1] ?? "949ba4";
   return [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16));

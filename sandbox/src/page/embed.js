@@ -1,15 +1,13 @@
 // Embeds and attached files.
 
-import { bytes, clock, day, el, isOurs, link, safeUrl, withEmoji } from "./dom.js";
+import { bytes, clock, day, el, hexColour, isOurs, link, safeUrl, withEmoji } from "./dom.js";
 import { diff } from "./highlight.js";
 import { inline, markdown } from "./markdown.js";
 
 /** One embed: colour bar, author, title, description, fields, picture, footer. */
 export function embed(data) {
   const node = el("div", { class: "embed" });
-  if (typeof data.color === "number") {
-    node.style.borderLeftColor = `#${(data.color & 0xffffff).toString(16).padStart(6, "0")}`;
-  }
+  node.style.borderLeftColor = hexColour(data.color) ?? "";
   const main = el("div", { class: "embed-main" });
   if (data.author?.name) {
     main.append(el("div", { class: "embed-author" }, data.author.url ? link(data.author.url, data.author.name) : data.author.name));

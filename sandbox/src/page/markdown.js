@@ -1,7 +1,7 @@
 // Discord's markdown as nodes: blocks first, then what stands inside a line.
 // Everything ends as a text node; a link is made only for http and https.
 
-import { clock, day, el, link, readable, withEmoji } from "./dom.js";
+import { clock, day, el, hexColour, link, readable, withEmoji } from "./dom.js";
 import { codeBlock } from "./highlight.js";
 import { channelTitle, store } from "./store.js";
 
@@ -183,7 +183,7 @@ function mention(kind, id) {
   if (kind === "@&") {
     const role = store.roles.get(id);
     const node = el("span", { class: "mention" }, `@${role?.name ?? "unknown role"}`);
-    if (role?.color) node.style.color = readable(`#${role.color.toString(16).padStart(6, "0")}`);
+    if (hexColour(role?.color)) node.style.color = readable(hexColour(role.color));
     return node;
   }
   const mine = id === store.as ? "mention mention-me" : "mention";

@@ -1,7 +1,7 @@
 // One message: head, text, embeds, files, components, reactions, thread, and what can be done to it.
 
 import { call } from "./api.js";
-import { avatar, clock, day, el, emoji, readable, toast } from "./dom.js";
+import { avatar, clock, day, el, emoji, hexColour, readable, toast } from "./dom.js";
 import { componentRows } from "./components.js";
 import { attachment, embed } from "./embed.js";
 import { markdown } from "./markdown.js";
@@ -35,10 +35,14 @@ function isSystem(message) {
   return message.type === THREAD_CREATED || message.type === PIN_ADDED;
 }
 
+function plain(text) {
+  return text.replace(/[`*~|]|__/g, "");
+}
+
 /** The text that a screen reader hears when the message comes. */
 export function spoken(message) {
   const titles = (message.embeds ?? []).map((one) => one.title ?? one.description ?? "").join(". ");
-  const text = (message.flags & LOADING) ? "is thinking" : `${message.content ?? ""} ${titles}`.replace(/[`*_~|]/g, "").trim();
+  const text = (message.flags & LOADING) ? "is thinking" : plain(`${message.content ?? ""} ${titles}`).trim();
   return `${authorOf(message).display_name}: ${text.slice(0, 300)}`;
 }
 
@@ -64,8 +68,8 @@ export function messageNode(message, grouped) {
 
 function head(message, author, time) {
   const name = el("span", { class: "author" }, author.display_name);
-  const role = (author.roles ?? []).map((id) => store.roles.get(id)).find((one) => one?.color);
-  name.style.color = author.bot || !role ? "" : readable(`#${role.color.toString(16).padStart(6, "0")}`);
+  const role = (author.roles ?? []).map((id) => store.roles.get(id)).find((one) => hexColour(one?.color));
+  name.style.color = author.bot || !role ? "" : readable(hexColour(role.color));
   return el("header", { class: "head" }, name, author.bot && el("span", { class: "tag" }, "APP"),
     el("time", { class: "time", datetime: message.timestamp, title: `${day(time)} ${time.toISOString().slice(11, 19)} UTC` }, stamp(time)));
 }
@@ -87,7 +91,7 @@ function context(message) {
   const original = message.referenced_message ?? store.messages.get(message.channel_id)?.get(message.message_reference.message_id);
   if (!original) return el("div", { class: "context" }, el("i", null, "Original message was deleted"));
   const jump = () => store.emit("jump", { channelId: original.channel_id ?? message.channel_id, id: original.id });
-  const text = original.content || original.embeds?.[0]?.title || "Press to see the message";
+  const text = plain(original.content || original.embeds?.[0]?.title || "Press to see the message");
   return el("div", { class: "context" }, avatar(authorOf(original), true), el("b", null, authorOf(original).display_name), " ",
     el("button", { type: "button", class: "plain", on: { click: jump } }, text.slice(0, 120)));
 }
@@ -98,8 +102,11 @@ function content(message) {
   }
   const source = message.type === THREAD_STARTER ? message.referenced_message ?? message : message;
   const nodes = [];
-  if (source.content) nodes.push(el("div", { class: "markup" }, markdown(source.content)));
-  if (message.edited_timestamp && !isUpdateOfBot(message)) nodes.push(edited(message));
+  if (source.content) {
+    const text = el("div", { class: "markup" }, markdown(source.content));
+    if (message.edited_timestamp) (text.lastElementChild?.tagName === "P" ? text.lastElementChild : text).append(" ", edited(message));
+    nodes.push(text);
+  }
   if (!(source.flags & SUPPRESS_EMBEDS)) nodes.push(...(source.embeds ?? []).map(embed));
   nodes.push(...(source.attachments ?? []).map(attachment));
   nodes.push(...componentRows(message));
@@ -109,11 +116,7 @@ function content(message) {
   return nodes;
 }
 
-/** The edit that ends "is thinking" is the answer, not a change of it. */
-function isUpdateOfBot(message) {
-  return Boolean(message.interaction ?? message.interaction_metadata) && !message.content;
-}
-
+/** Only texts bear the mark: the edit of an embed alone is progress, or ends "is thinking". */
 function edited(message) {
   return el("span", { class: "edited", title: `Edited ${message.edited_timestamp}` }, "(edited)");
 }
@@ -123,12 +126,19 @@ function onlyYou(message) {
   return el("p", { class: "only-you" }, emoji("👀"), " Only you can see this • ", dismiss);
 }
 
+/** Whether the person that acts has given the reaction. The server names who gave it; `me` alone
+ * would be the bot's view of it. */
+function isMine(reaction) {
+  return Array.isArray(reaction.users) ? reaction.users.includes(store.as) : Boolean(reaction.me);
+}
+
 function reactions(message) {
   return el("div", { class: "reactions" }, message.reactions.map((reaction) => {
     const name = reaction.emoji?.name ?? "?";
-    const toggle = () => react(message, name, !reaction.me);
-    return el("button", { type: "button", class: "reaction", "aria-pressed": String(Boolean(reaction.me)), data: { key: `reaction-${name}`, emoji: name },
-      "aria-label": `${name}, ${reaction.count}, ${reaction.me ? "press to take yours back" : "press to react"}`, on: { click: toggle } },
+    const mine = isMine(reaction);
+    const toggle = () => react(message, name, !mine);
+    return el("button", { type: "button", class: "reaction", "aria-pressed": String(mine), data: { key: `reaction-${name}`, emoji: name },
+      "aria-label": `${name}, ${reaction.count}, ${mine ? "press to take yours back" : "press to react"}`, on: { click: toggle } },
       emoji(name), el("span", { class: "count" }, String(reaction.count)));
   }));
 }
@@ -155,7 +165,7 @@ function toolbar(message, ephemeral) {
   const bar = el("div", { class: "toolbar", role: "group", "aria-label": "Message actions" });
   if (!ephemeral && !(message.flags & LOADING)) {
     bar.append(...REACTIONS.map((name) => {
-      const mine = message.reactions?.some((one) => one.emoji?.name === name && one.me);
+      const mine = message.reactions?.some((one) => one.emoji?.name === name && isMine(one));
       return el("button", { type: "button", tabindex: "-1", title: `React with ${name}`, "aria-label": `React with ${name}`, data: { key: `react-${name}` }, on: { click: () => react(message, name, !mine) } }, emoji(name));
     }));
   }

@@ -31,7 +31,7 @@ export function fromHash() {
 export function showPerson(button) {
   const me = store.me();
   const roles = store.roleNames(me).join(", ") || "no role";
-  button.replaceChildren("You are: ", avatar(me, true), el("b", null, me?.display_name ?? "?"), ` (${roles}) ▾ `, el("kbd", null, "Alt+P"));
+  button.replaceChildren(avatar(me, true), el("span", null, "You are: ", el("b", null, me?.display_name ?? "?"), ` (${roles}) ▾`), el("kbd", null, "Alt+P"));
 }
 
 /** Asks who shall act; null if nothing changes. */

@@ -37,7 +37,7 @@ function entry(channel, current) {
   const thread = isThread(channel);
   const dm = channel.type === 1;
   const go = () => store.emit("open", { channelId: channel.id });
-  const sign = dm ? avatar(dmPartner(channel), true) : el("span", { class: "sign", "aria-hidden": "true" }, thread ? "╰" : "#");
+  const sign = dm ? avatar(dmPartner(channel), true) : el("span", { class: "sign", "aria-hidden": "true" }, thread ? "↳" : "#");
   return el("li", { class: thread ? "thread" : null },
     el("button", { type: "button", class: ["channel", open && "open", unread && "unread"].filter(Boolean).join(" "), data: { key: `channel-${channel.id}`, channel: channel.id },
       "aria-current": current[0] === channel.id ? "page" : null, on: { click: go } },

@@ -17,17 +17,25 @@ export class View {
     this.head = el("header", { class: "pane-head" }, this.title, this.topic, el("div", { class: "pane-buttons" }, buttons));
     this.list = el("div", { class: "messages", tabindex: "0", role: "feed", "aria-label": "Messages" });
     this.list.addEventListener("keydown", (event) => this.onKey(event));
-    this.list.addEventListener("scroll", () => this.atEnd() && this.seen());
+    this.inner = el("div");
+    this.list.append(this.inner);
+    this.list.addEventListener("scroll", () => {
+      this.pinned = this.atEnd();
+      if (this.pinned) this.seen();
+    });
     this.composer = new Composer(id);
     root.replaceChildren(this.head, this.list, this.composer.node);
-    new ResizeObserver(() => this.pinned && this.toEnd()).observe(this.list);
+    // What grows late, such as the preview of a file, doesn't push the end out of sight.
+    const resized = new ResizeObserver(() => this.pinned && this.toEnd());
+    resized.observe(this.list);
+    resized.observe(this.inner);
     this.pinned = true;
     store.on("loaded", (channelId) => channelId === this.channelId && this.draw());
     store.on("message", (event) => this.onMessage(event));
     store.on("removed", ({ channelId, id }) => channelId === this.channelId && this.onRemoved(id));
     store.on("channel", (channel) => this.onChannel(channel));
     store.on("jump", ({ channelId, id }) => channelId === this.channelId && this.jump(id));
-    store.on("last-message", (channelId) => channelId === this.channelId && this.list.querySelector(".message:last-of-type")?.focus());
+    store.on("last-message", (channelId) => channelId === this.channelId && [...this.list.querySelectorAll(".message")].at(-1)?.focus());
   }
 
   async open(channelId) {
@@ -36,23 +44,23 @@ export class View {
     this.channelId = channelId;
     this.showHead(channel);
     this.composer.open(channel);
-    this.list.replaceChildren(el("p", { class: "loading" }, "Loading …"));
+    this.inner.replaceChildren(el("p", { class: "loading" }, "Loading …"));
     this.pinned = true;
     try {
       await store.loadMessages(channelId);
     } catch (error) {
       toast(error.message);
-      if (this.channelId === channelId) this.list.replaceChildren(el("p", { class: "loading" }, error.message));
+      if (this.channelId === channelId) this.inner.replaceChildren(el("p", { class: "loading" }, error.message));
     }
   }
 
   close() {
     this.channelId = "";
-    this.list.replaceChildren();
+    this.inner.replaceChildren();
   }
 
   showHead(channel) {
-    const sign = channel.type === 1 ? "@" : isThread(channel) ? "╰" : "#";
+    const sign = channel.type === 1 ? "@" : isThread(channel) ? "↳" : "#";
     const mark = el("span", { class: "sign", "aria-hidden": "true" }, sign);
     this.title.replaceChildren(mark, channelTitle(channel));
     this.topic.textContent = channel.topic ?? (isThread(channel) ? `in #${store.channels.get(channel.parent_id)?.name ?? ""}` : "");
@@ -70,7 +78,7 @@ export class View {
       nodes.push(...this.nodesFor(message, before));
       before = message;
     }
-    this.list.replaceChildren(...nodes);
+    this.inner.replaceChildren(...nodes);
     this.toEnd();
     this.seen();
   }
@@ -103,7 +111,7 @@ export class View {
     const stay = this.atEnd();
     const old = this.node(message.id);
     if (old) replaceKeepingFocus(old, messageNode(message, old.classList.contains("grouped")));
-    else if (at === shown.length - 1) this.list.append(...this.nodesFor(message, before));
+    else if (at === shown.length - 1) this.inner.append(...this.nodesFor(message, before));
     else this.draw();
     if (isNew && message.author?.id !== store.as) announce(spoken(message));
     if (stay || (isNew && message.author?.id === store.as)) this.toEnd();
@@ -136,7 +144,6 @@ export class View {
   }
 
   seen() {
-    this.pinned = true;
     if (this.channelId) store.markRead(this.channelId);
   }
 

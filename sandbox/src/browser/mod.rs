@@ -1,4 +1,4 @@
-//! A headless Chromium, driven over W3C WebDriver through Debian's `chromedriver`.
+//! A headless Chromium, driven over W3C `WebDriver` through Debian's `chromedriver`.
 //!
 //! For tests of pages: the sandbox's own, and the bot's log page. Needs the Debian packages
 //! `chromium` and `chromium-driver`; without them [`Browser::start`] fails and says so, a test
@@ -21,27 +21,22 @@
 //! **Invariant:** every browser has an empty profile of its own and a free port, so that many can
 //! run at once; both end with the [`Browser`].
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+mod driver;
+
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
 
-/// The key under which WebDriver names an element.
+use driver::{Driver, START_TIMEOUT};
+
+/// The key under which `WebDriver` names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
-/// How long one WebDriver call may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long `chromedriver` may take to start on a busy machine.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a wait looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Keys for [`Browser::press`], by their WebDriver code points.
+/// Keys for [`Browser::press`], by their `WebDriver` code points.
 pub mod keys {
     /// Enter.
     pub const ENTER: &str = "\u{e007}";
@@ -90,9 +85,9 @@ pub enum BrowserError {
     /// The browser refused a command.
     #[error("{command}: {error}: {message}")]
     Refused {
-        /// The WebDriver command.
+        /// The `WebDriver` command.
         command: String,
-        /// WebDriver's error code, such as `no such element`.
+        /// `WebDriver`'s error code, such as `no such element`.
         error: String,
         /// Its text.
         message: String,
@@ -116,7 +111,7 @@ pub enum BrowserError {
         #[source]
         source: std::io::Error,
     },
-    /// The browser answered something that is not WebDriver.
+    /// The browser answered something that is not `WebDriver`.
     #[error("read the answer of chromedriver to {0}")]
     Answer(String),
 }
@@ -124,9 +119,9 @@ pub enum BrowserError {
 /// How the browser is started.
 #[derive(Clone, Debug)]
 pub struct BrowserOptions {
-    /// Width of the window, in CSS pixels.
+    /// Width of the page's area, in CSS pixels.
     pub width: u32,
-    /// Height of the window, in CSS pixels.
+    /// Height of the page's area, in CSS pixels.
     pub height: u32,
     /// How long the `wait_for…` functions wait.
     pub patience: Duration,
@@ -144,11 +139,7 @@ impl Default for BrowserOptions {
 
 /// A running headless Chromium with one tab.
 pub struct Browser {
-    driver: Child,
-    port: u16,
-    session: String,
-    profile: PathBuf,
-    http: reqwest::Client,
+    driver: Driver,
     patience: Duration,
 }
 
@@ -159,36 +150,11 @@ impl Browser {
     /// [`BrowserError::Start`] if chromium or chromedriver is not installed, and
     /// [`BrowserError::Refused`] if the browser does not start.
     pub async fn start(options: BrowserOptions) -> Result<Self, BrowserError> {
-        let chromium = find_program("chromium")?;
-        let (driver, port) = start_driver().await?;
-        let profile =
-            std::env::temp_dir().join(format!("sandbox-browser-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir_all(&profile).map_err(|source| BrowserError::File {
-            path: profile.clone(),
-            source,
-        })?;
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(CALL_TIMEOUT)
-            .build()?;
-        let mut browser = Self {
-            driver,
-            port,
-            session: String::new(),
-            profile,
-            http,
+        let browser = Self {
+            driver: Driver::start(&options).await?,
             patience: options.patience,
         };
-        let wanted = capabilities(&chromium, &browser.profile, &options);
-        let url = format!("http://127.0.0.1:{port}/session");
-        let answer = browser
-            .send(reqwest::Method::POST, &url, Some(wanted))
-            .await?;
-        browser.session = answer
-            .get("sessionId")
-            .and_then(Value::as_str)
-            .ok_or_else(|| BrowserError::Answer("new session".to_owned()))?
-            .to_owned();
+        browser.resize(options.width, options.height).await?;
         Ok(browser)
     }
 
@@ -203,7 +169,7 @@ impl Browser {
     /// The address that the browser shows, with its hash.
     ///
     /// # Errors
-    /// As any WebDriver call.
+    /// As any `WebDriver` call.
     pub async fn url(&self) -> Result<String, BrowserError> {
         let url = self.get("url").await?;
         Ok(url.as_str().unwrap_or_default().to_owned())
@@ -212,7 +178,7 @@ impl Browser {
     /// Sets the size of the page's area in CSS pixels.
     ///
     /// # Errors
-    /// As any WebDriver call.
+    /// As any `WebDriver` call.
     pub async fn resize(&self, width: u32, height: u32) -> Result<(), BrowserError> {
         let body = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params":
             { "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false } });
@@ -265,7 +231,7 @@ impl Browser {
     /// Presses the keys one after the other where the focus is; see [`keys`].
     ///
     /// # Errors
-    /// As any WebDriver call.
+    /// As any `WebDriver` call.
     pub async fn press(&self, text: &str) -> Result<(), BrowserError> {
         let strokes = text.chars().flat_map(|key| {
             let key = key.to_string();
@@ -280,7 +246,7 @@ impl Browser {
     /// Presses a key while others are held down, as in `chord(&[keys::ALT], "p")`.
     ///
     /// # Errors
-    /// As any WebDriver call.
+    /// As any `WebDriver` call.
     pub async fn chord(&self, held: &[&str], key: &str) -> Result<(), BrowserError> {
         let down = |key: &str| json!({ "type": "keyDown", "value": key });
         let up = |key: &str| json!({ "type": "keyUp", "value": key });
@@ -293,7 +259,7 @@ impl Browser {
     /// Pastes text where the focus is, as one input.
     ///
     /// # Errors
-    /// As any WebDriver call.
+    /// As any `WebDriver` call.
     pub async fn paste(&self, text: &str) -> Result<(), BrowserError> {
         let body = json!({ "cmd": "Input.insertText", "params": { "text": text } });
         self.post("goog/cdp/execute", body).await.map(drop)
@@ -302,7 +268,7 @@ impl Browser {
     /// The visible text of the first element that matches; empty if there is none.
     ///
     /// # Errors
-    /// As any WebDriver call.
+    /// As any `WebDriver` call.
     pub async fn text(&self, css: &str) -> Result<String, BrowserError> {
         let script = "return document.querySelector(arguments[0])?.innerText ?? ''";
         let text = self.script(script, json!([css])).await?;
@@ -312,7 +278,7 @@ impl Browser {
     /// How many elements match.
     ///
     /// # Errors
-    /// As any WebDriver call.
+    /// As any `WebDriver` call.
     pub async fn count(&self, css: &str) -> Result<u64, BrowserError> {
         let script = "return document.querySelectorAll(arguments[0]).length";
         let count = self.script(script, json!([css])).await?;
@@ -386,7 +352,7 @@ impl Browser {
     /// included, since the last call.
     ///
     /// # Errors
-    /// As any WebDriver call.
+    /// As any `WebDriver` call.
     pub async fn console_errors(&self) -> Result<Vec<String>, BrowserError> {
         let entries = self.post("se/log", json!({ "type": "browser" })).await?;
         let entries = entries.as_array().cloned().unwrap_or_default();
@@ -417,12 +383,9 @@ impl Browser {
     /// Ends the browser; dropping it does the same without telling of failures.
     ///
     /// # Errors
-    /// As any WebDriver call.
-    pub async fn close(self) -> Result<(), BrowserError> {
-        let url = self.endpoint("");
-        self.send(reqwest::Method::DELETE, &url, None)
-            .await
-            .map(drop)
+    /// As any `WebDriver` call.
+    pub async fn close(mut self) -> Result<(), BrowserError> {
+        self.driver.end().await
     }
 
     /// Tries again until it succeeds or patience ends.
@@ -459,70 +422,14 @@ impl Browser {
         self.post("actions", body).await.map(drop)
     }
 
-    fn endpoint(&self, command: &str) -> String {
-        let Self { port, session, .. } = self;
-        let url = format!("http://127.0.0.1:{port}/session/{session}/{command}");
-        url.trim_end_matches('/').to_owned()
-    }
-
     async fn get(&self, command: &str) -> Result<Value, BrowserError> {
-        self.send(reqwest::Method::GET, &self.endpoint(command), None)
-            .await
+        self.driver.call(reqwest::Method::GET, command, None).await
     }
 
     async fn post(&self, command: &str, body: Value) -> Result<Value, BrowserError> {
-        self.send(reqwest::Method::POST, &self.endpoint(command), Some(body))
+        self.driver
+            .call(reqwest::Method::POST, command, Some(body))
             .await
-    }
-
-    async fn send(
-        &self,
-        method: reqwest::Method,
-        url: &str,
-        body: Option<Value>,
-    ) -> Result<Value, BrowserError> {
-        let mut request = self.http.request(method, url);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let answer: Value = request.send().await?.json().await?;
-        let value = answer.get("value").cloned().unwrap_or_default();
-        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        match text("error") {
-            Some(error) => Err(BrowserError::Refused {
-                command: url.rsplit("/session/").next().unwrap_or(url).to_owned(),
-                error,
-                message: text("message").unwrap_or_default(),
-            }),
-            None => Ok(value),
-        }
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // Ends Chromium by the driver, which alone knows its processes; then the driver itself.
-        if !self.session.is_empty()
-            && let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
-        {
-            let session = &self.session;
-            let request = format!(
-                "DELETE /session/{session} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-            );
-            let asked = stream
-                .set_read_timeout(Some(Duration::from_secs(5)))
-                .and_then(|()| stream.write_all(request.as_bytes()))
-                .and_then(|()| stream.read(&mut [0; 512]));
-            if let Err(error) = asked {
-                tracing::debug!(%error, "the browser was not ended in order");
-            }
-        }
-        if let Err(error) = self.driver.start_kill() {
-            tracing::debug!(%error, "chromedriver has already ended");
-        }
-        if let Err(error) = std::fs::remove_dir_all(&self.profile) {
-            tracing::debug!(%error, "the browser's profile is left behind");
-        }
     }
 }
 
@@ -539,75 +446,4 @@ fn element_of(value: &Value) -> Option<String> {
         .get(ELEMENT)
         .and_then(Value::as_str)
         .map(str::to_owned)
-}
-
-fn find_program(program: &'static str) -> Result<PathBuf, BrowserError> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
-        .ok_or_else(|| BrowserError::Start {
-            program,
-            source: std::io::ErrorKind::NotFound.into(),
-        })
-}
-
-/// Starts `chromedriver` on a free port and reads from its output which one it is.
-async fn start_driver() -> Result<(Child, u16), BrowserError> {
-    let program = "chromedriver";
-    let mut driver = Command::new(find_program(program)?)
-        .arg("--port=0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|source| BrowserError::Start { program, source })?;
-    let output = driver.stdout.take().ok_or(BrowserError::NotReady)?;
-    let mut lines = BufReader::new(output).lines();
-    let port = tokio::time::timeout(START_TIMEOUT, async {
-        while let Ok(Some(line)) = lines.next_line().await {
-            let port = line.rsplit("successfully on port ").next();
-            if let Some(Ok(port)) = port.map(|text| text.trim_end_matches('.').parse()) {
-                return Some(port);
-            }
-        }
-        None
-    })
-    .await;
-    match port {
-        Ok(Some(port)) => {
-            // The driver must be able to go on writing; what it says is of no use here.
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            Ok((driver, port))
-        }
-        Ok(None) | Err(_) => Err(BrowserError::NotReady),
-    }
-}
-
-fn capabilities(chromium: &Path, profile: &Path, options: &BrowserOptions) -> Value {
-    let BrowserOptions { width, height, .. } = options;
-    let args = [
-        "--headless=new".to_owned(),
-        // Tests run as root in containers, where Chromium's own sandbox cannot start.
-        "--no-sandbox".to_owned(),
-        // The browser ends with the driver, even if that is killed.
-        "--remote-debugging-pipe".to_owned(),
-        "--disable-gpu".to_owned(),
-        "--disable-quic".to_owned(),
-        "--disable-dev-shm-usage".to_owned(),
-        "--no-first-run".to_owned(),
-        "--no-default-browser-check".to_owned(),
-        "--disable-background-networking".to_owned(),
-        "--disable-component-update".to_owned(),
-        "--disable-sync".to_owned(),
-        "--no-proxy-server".to_owned(),
-        format!("--window-size={width},{height}"),
-        format!("--user-data-dir={}", profile.display()),
-    ];
-    json!({ "capabilities": { "alwaysMatch": {
-        "browserName": "chrome",
-        "goog:loggingPrefs": { "browser": "ALL" },
-        "goog:chromeOptions": { "binary": chromium, "args": args }
-    } } })
 }
