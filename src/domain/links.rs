@@ -9,10 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
-use secrecy::{ExposeSecret, SecretBox};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 
-use crate::domain::seal::{KEY_BYTES, KeyRing};
+use crate::domain::seal::{KEY_BYTES, KeyRing, SealError, parse_key};
 
 /// Why a link does not open its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +52,17 @@ impl LinkSigner {
         Self {
             keys: ring.derive("links"),
         }
+    }
+
+    /// A signer with a key of its own: 64 hexadecimal digits, or base64 of 32 bytes.
+    ///
+    /// # Errors
+    /// [`SealError::BadKey`]: the configuration has to be mended.
+    pub fn with_key(key: &SecretString) -> Result<Self, SealError> {
+        let key = parse_key(key).ok_or_else(|| SealError::BadKey {
+            id: "web.link_key".to_owned(),
+        })?;
+        Ok(Self { keys: vec![key] })
     }
 
     /// Signs a path such as `/operations/<id>` until `expires`.
@@ -103,7 +114,6 @@ fn mac(key: &SecretBox<[u8; KEY_BYTES]>, path: &str, expires: i64) -> Option<Hma
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::SecretString;
 
     const PATH: &str = "/operations/0192f0c1";
 
@@ -147,6 +157,19 @@ mod tests {
         }
         let other = self::signer("a", &[("a", 2)]);
         assert_eq!(other.check(PATH, &link, at(1)), invalid);
+    }
+
+    #[test]
+    fn a_configured_key_signs_alone() {
+        let key = SecretString::from("07".repeat(KEY_BYTES));
+        let link = LinkSigner::with_key(&key).unwrap().sign(PATH, at(1000));
+        assert_eq!(
+            LinkSigner::with_key(&key)
+                .unwrap()
+                .check(PATH, &link, at(1)),
+            Ok(())
+        );
+        assert!(LinkSigner::with_key(&SecretString::from("07")).is_err());
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum SealError {
     },
     /// A key is not 32 bytes in hexadecimal or base64.
     #[error(
-        "the sealing key {id:?} is not 32 bytes in hexadecimal (64 digits) or base64; \
+        "the key {id:?} is not 32 bytes in hexadecimal (64 digits) or base64; \
          make one with `openssl rand -hex 32`"
     )]
     BadKey {
@@ -151,7 +151,7 @@ impl KeyRing {
             if id.is_empty() || id.len() > 32 || !id.chars().all(allowed) {
                 return Err(SealError::BadKeyId { id });
             }
-            let Some(key) = parse_key(text.expose_secret().trim()) else {
+            let Some(key) = parse_key(&text) else {
                 return Err(SealError::BadKey { id });
             };
             ring.insert(id, key);
@@ -281,7 +281,9 @@ impl KeyRing {
     }
 }
 
-fn parse_key(text: &str) -> Option<SecretBox<[u8; KEY_BYTES]>> {
+/// A key out of its text form.
+pub(crate) fn parse_key(text: &SecretString) -> Option<SecretBox<[u8; KEY_BYTES]>> {
+    let text = text.expose_secret().trim();
     let bytes = if text.len() == 2 * KEY_BYTES {
         hex::decode(text).ok()?
     } else {
