@@ -171,6 +171,7 @@ function onKey(event) {
   else if (event.altKey && event.key.toLowerCase() === "w") toggleWorld();
   else if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) neighbour(event.key === "ArrowDown" ? 1 : -1);
   else if (event.key === "Escape" && body.classList.contains("show-channels")) body.classList.remove("show-channels");
+  else if (event.key === "Escape" && worldRoot.contains(document.activeElement)) (toggleWorld(false), main.composer.focus());
   else if (event.key === "Escape" && side.contains(document.activeElement)) closeSide();
   else if (event.key === "/" && !isTyping(event.target)) main.composer.focus();
   else return;

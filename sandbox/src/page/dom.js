@@ -115,9 +115,9 @@ function luminance([r, g, b]) {
   return 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
 }
 
-/** A colour as `#rrggbb`: Discord's own form is a number, and 0 means none. */
+/** A colour as `#rrggbb`, or null: Discord's own form is a number, and 0 means none. */
 export function hexColour(colour) {
-  if (typeof colour === "string") return colour;
+  if (typeof colour === "string") return colour === "#000000" ? null : colour;
   return colour > 0 ? `#${(colour & 0xffffff).toString(16).padStart(6, "0")}` : null;
 }
 

@@ -28,7 +28,7 @@ function blocks(text) {
   if (lines.length === 1 && lines[0] === "") return nodes;
   let plain = [];
   const flush = () => {
-    if (plain.length) nodes.push(el("p", null, plain.flatMap((line, at) => (at ? ["\n", ...inline(line)] : inline(line)))));
+    if (plain.length) nodes.push(el("p", null, inline(plain.join("\n"))));
     plain = [];
   };
   for (let at = 0; at < lines.length; at += 1) {
@@ -81,7 +81,7 @@ const ADDRESS = /https?:\/\/[^\s<>]+[^\s<>.,:;"'\])}!?*_~|]/y;
 const MASKED = /\[([^\]\n]{1,300})\]\((https?:\/\/[^\s)]{1,1000})\)/y;
 const ANGLE = /<(?:(@!?|@&|#)(\d{1,20})|t:(-?\d{1,13})(?::([tTdDfFR]))?|(https?:\/\/[^\s<>]{1,1000})|a?:(\w{1,32}):\d{1,20}|\/([-\w ]{1,100}):\d{1,20})>/y;
 
-/** What stands inside a line, as nodes. */
+/** What stands inside a paragraph, as nodes. */
 export function inline(text, depth = 0) {
   const nodes = [];
   let plain = "";

@@ -7,6 +7,10 @@ import { channelTitle, isThread, store } from "./store.js";
 
 const NEAR_END_PX = 80;
 
+function setActions(target, tabIndex) {
+  for (const button of target.closest(".message")?.querySelectorAll(".toolbar button") ?? []) button.tabIndex = tabIndex;
+}
+
 export class View {
   /** `buttons`: elements for the right end of the head. */
   constructor(root, id, buttons) {
@@ -17,6 +21,9 @@ export class View {
     this.head = el("header", { class: "pane-head" }, this.title, this.topic, el("div", { class: "pane-buttons" }, buttons));
     this.list = el("div", { class: "messages", tabindex: "0", role: "feed", "aria-label": "Messages" });
     this.list.addEventListener("keydown", (event) => this.onKey(event));
+    // The actions of a message are in the order of Tab only while the focus is in it.
+    this.list.addEventListener("focusin", (event) => setActions(event.target, 0));
+    this.list.addEventListener("focusout", (event) => setActions(event.target, -1));
     this.inner = el("div");
     this.list.append(this.inner);
     this.list.addEventListener("scroll", () => {
@@ -88,7 +95,8 @@ export class View {
     const name = channelTitle(channel ?? {});
     const words = isThread(channel ?? {}) ? `Start of the thread ${name}` : channel?.type === 1 ? `Start of your messages with ${name}` : `Welcome to #${name}`;
     return el("div", { class: "beginning" }, el("h2", null, words),
-      channel?.id === store.defaultChannelId && el("p", null, "Type ", el("kbd", null, "/"), " to see what the bot can do."));
+      channel?.id === store.defaultChannelId && el("p", null, "Type ", el("kbd", null, "/"), " to see what the bot can do. ", el("kbd", null, "Alt+P"), " acts as another person, ",
+        el("kbd", null, "Alt+W"), " shows the world, ", el("kbd", null, "Alt+↑"), " ", el("kbd", null, "Alt+↓"), " change the channel, ", el("kbd", null, "↑"), " goes to the messages."));
   }
 
   nodesFor(message, before) {

@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod fixture;
+mod grammar;
 mod mock;
 mod tab;
 
@@ -263,6 +264,38 @@ async fn the_world_is_shown_and_danger_asks_first() {
     page.done().await;
 }
 
+#[tokio::test]
+async fn after_a_break_the_page_shows_what_it_missed() {
+    let (mock, page) = opened("ana").await;
+    mock.call("events", 0).await;
+    mock.keep(fixture::said("3060", "ben", "said while nobody listened"));
+    mock.cut();
+    page.shows("#main .markup", "said while nobody listened")
+        .await;
+    mock.call("events", 1).await;
+    page.has("#connection[hidden]").await;
+    page.done().await;
+}
+
+#[tokio::test]
+async fn the_keyboard_reaches_the_actions_of_a_message() {
+    let (mock, page) = opened("ben").await;
+    page.clicks(COMPOSER).await;
+    page.presses(keys::UP).await;
+    page.has("#main [data-id='3005']:focus").await;
+    page.presses(keys::UP).await;
+    page.has("#main [data-id='3003']:focus").await;
+    page.script("document.querySelector(\"[data-id='3003'] .toolbar\").previousElementSibling.querySelectorAll('button, a, pre, summary').forEach(e => e.tabIndex = -1); return null", json!([])).await;
+    page.presses(keys::TAB).await;
+    page.has("#main [data-id='3003'] [data-key='react-✅']:focus")
+        .await;
+    page.presses(keys::ENTER).await;
+    assert_eq!(mock.call("react", 0).await["message_id"], "3003");
+    page.presses(keys::ESCAPE).await;
+    page.has("#main-composer textarea:focus").await;
+    page.done().await;
+}
+
 /// Every visible text that stands out less than 4.5 to 1 from the ground that it stands on.
 const CONTRAST: &str = r##"
 const part = v => v <= 10 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
@@ -298,6 +331,14 @@ async fn text_can_be_read_and_nothing_is_cut_off_at_both_widths() {
             "the page is wider than {width}"
         );
     }
+    let dim = "const p = document.createElement('p'); p.textContent = 'dim'; p.style.color = '#777'; \
+               document.querySelector('.pane-head').append(p); return null";
+    page.script(dim, json!([])).await;
+    let found = page.script(CONTRAST, json!([])).await;
+    assert!(
+        found[0][0].as_str().unwrap().contains("dim"),
+        "the measure finds dim text"
+    );
     let unnamed = "return [...document.querySelectorAll('button, input, select, textarea')].filter(e => e.checkVisibility() \
         && !(e.innerText || e.ariaLabel || e.title || e.labels?.length)).map(e => e.outerHTML)";
     assert_eq!(page.script(unnamed, json!([])).await, json!([]));

@@ -27,6 +27,7 @@ struct Inner {
     messages: Mutex<Vec<Value>>,
     calls: Mutex<Vec<(String, Value)>>,
     events: broadcast::Sender<(&'static str, Value)>,
+    cut: tokio::sync::Notify,
 }
 
 type Query1 = Query<std::collections::BTreeMap<String, String>>;
@@ -40,6 +41,7 @@ impl Mock {
                 messages: Mutex::new(fixture::messages()),
                 calls: Mutex::default(),
                 events: broadcast::channel(64).0,
+                cut: tokio::sync::Notify::new(),
             }),
         };
         let api = Router::new()
@@ -75,11 +77,20 @@ impl Mock {
 
     /// Adds or replaces a message and tells the pages.
     pub(crate) fn post(&self, message: Value) {
+        self.keep(message.clone());
+        self.send("message", message);
+    }
+
+    /// Adds or replaces a message and tells nobody.
+    pub(crate) fn keep(&self, message: Value) {
         let mut all = self.inner.messages.lock().unwrap();
         all.retain(|one| one["id"] != message["id"]);
-        all.push(message.clone());
-        drop(all);
-        self.send("message", message);
+        all.push(message);
+    }
+
+    /// Ends every stream of events; the pages connect again.
+    pub(crate) fn cut(&self) {
+        self.inner.cut.notify_waiters();
     }
 
     /// The calls of one kind so far, oldest first.
@@ -119,7 +130,8 @@ impl Mock {
             .find(|one| one["emoji"]["name"] == body["emoji"]);
         let one = same.unwrap();
         one["count"] = json!(one["count"].as_u64().unwrap() + u64::from(add) - u64::from(!add));
-        one["me"] = json!(add);
+        // As the real one: the ids of all who gave it, beside the bot's own view.
+        one["users"] = if add { json!([body["as"]]) } else { json!([]) };
         self.post(message);
     }
 }
@@ -142,11 +154,15 @@ async fn events(
     Query(query): Query1,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     mock.record("events", &json!(query));
-    let stream = BroadcastStream::new(mock.inner.events.subscribe()).filter_map(|event| async {
+    let inner = Arc::clone(&mock.inner);
+    let cut = async move { inner.cut.notified().await };
+    let soon = std::time::Duration::from_millis(100);
+    let hello = futures::stream::iter([Ok(Event::default().retry(soon))]);
+    let events = BroadcastStream::new(mock.inner.events.subscribe()).filter_map(|event| async {
         let (kind, data) = event.ok()?;
         Some(Ok(Event::default().event(kind).data(data.to_string())))
     });
-    Sse::new(stream).keep_alive(KeepAlive::default())
+    Sse::new(hello.chain(events).take_until(Box::pin(cut))).keep_alive(KeepAlive::default())
 }
 
 async fn command(State(mock): State<Mock>, Json(body): Json<Value>) -> Response {
