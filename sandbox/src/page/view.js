@@ -31,7 +31,8 @@ export class View {
       if (this.pinned) this.seen();
     });
     this.composer = new Composer(id);
-    root.replaceChildren(this.head, this.list, this.composer.node);
+    this.news = el("button", { type: "button", class: "news", hidden: true, on: { click: () => this.toEnd() } }, "New messages below ↓");
+    root.replaceChildren(this.head, this.list, this.news, this.composer.node);
     // What grows late, such as the preview of a file, doesn't push the end out of sight.
     const resized = new ResizeObserver(() => this.pinned && this.toEnd());
     resized.observe(this.list);
@@ -123,6 +124,7 @@ export class View {
     else this.draw();
     if (isNew && message.author?.id !== store.as) announce(spoken(message));
     if (stay || (isNew && message.author?.id === store.as)) this.toEnd();
+    else if (isNew) this.news.hidden = false;
     if (stay && document.hasFocus()) this.seen();
   }
 
@@ -152,6 +154,7 @@ export class View {
   }
 
   seen() {
+    this.news.hidden = true;
     if (this.channelId) store.markRead(this.channelId);
   }
 

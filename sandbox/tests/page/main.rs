@@ -296,6 +296,20 @@ async fn the_keyboard_reaches_the_actions_of_a_message() {
     page.done().await;
 }
 
+#[tokio::test]
+async fn who_reads_above_is_told_of_what_comes_below() {
+    let (mock, page) = opened("ana").await;
+    let top = "document.querySelector('#main .messages').scrollTop = 0; return null";
+    page.script(top, json!([])).await;
+    mock.post(fixture::said("3061", "ben", "down here"));
+    page.clicks_text(".news", "New messages below ↓").await;
+    page.has(".news[hidden]").await;
+    let at_end = "const m = document.querySelector('#main .messages'); \
+                  return m.scrollHeight - m.scrollTop - m.clientHeight < 2";
+    assert_eq!(page.script(at_end, json!([])).await, true);
+    page.done().await;
+}
+
 /// Every visible text that stands out less than 4.5 to 1 from the ground that it stands on.
 const CONTRAST: &str = r##"
 const part = v => v <= 10 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
