@@ -5,13 +5,18 @@
 //! The keys are derived from the sealing keys, so that every replica makes and accepts the same
 //! links; a link outlives the rotation of a key as long as the old key is in the ring.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
+use url::Url;
 
+use crate::domain::ids::OperationId;
 use crate::domain::seal::{KEY_BYTES, KeyRing, SealError, parse_key};
 
 /// Why a link does not open its page.
@@ -104,6 +109,64 @@ impl LinkSigner {
     }
 }
 
+/// Links to the pages of operations, as people get them.
+#[derive(Clone)]
+pub struct OperationLinks {
+    signer: Arc<LinkSigner>,
+    public_url: Url,
+    lifetime: Duration,
+}
+
+impl OperationLinks {
+    /// Links below `public_url`, the address at which people reach the bot's pages, that work for
+    /// `lifetime`.
+    pub fn new(signer: LinkSigner, public_url: Url, lifetime: Duration) -> Self {
+        Self {
+            signer: Arc::new(signer),
+            public_url,
+            lifetime,
+        }
+    }
+
+    /// A link to an operation's page.
+    pub fn page(&self, id: OperationId, now: DateTime<Utc>) -> Url {
+        self.link(id, "", now)
+    }
+
+    /// A link to an operation's log as text.
+    pub fn log(&self, id: OperationId, now: DateTime<Utc>) -> Url {
+        self.link(id, "/log", now)
+    }
+
+    /// Checks the signature of a request for an operation's page, log or events.
+    ///
+    /// # Errors
+    /// As [`LinkSigner::check`].
+    pub fn check(
+        &self,
+        id: OperationId,
+        link: &LinkSignature,
+        now: DateTime<Utc>,
+    ) -> Result<(), LinkError> {
+        self.signer.check(&signed_path(id), link, now)
+    }
+
+    fn link(&self, id: OperationId, what: &str, now: DateTime<Utc>) -> Url {
+        let signature = self.signer.sign(&signed_path(id), now + self.lifetime);
+        let mut url = self.public_url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}{}{what}", signed_path(id)));
+        url.set_query(Some(&signature.to_query()));
+        url
+    }
+}
+
+/// What is signed: one signature opens an operation's page, its log and its events, also where a
+/// proxy serves them below another path.
+fn signed_path(id: OperationId) -> String {
+    format!("/operations/{id}")
+}
+
 fn mac(key: &SecretBox<[u8; KEY_BYTES]>, path: &str, expires: i64) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret()).ok()?;
     mac.update(&expires.to_be_bytes());
@@ -157,6 +220,27 @@ mod tests {
         }
         let other = self::signer("a", &[("a", 2)]);
         assert_eq!(other.check(PATH, &link, at(1)), invalid);
+    }
+
+    #[test]
+    fn an_operation_has_links_below_the_public_address() {
+        let links = OperationLinks::new(
+            signer("a", &[("a", 1)]),
+            Url::parse("https://bot.example.org/pangeo/").unwrap(),
+            Duration::from_secs(60),
+        );
+        let id = OperationId::new();
+        let log = links.log(id, at(0));
+        assert_eq!(log.path(), format!("/pangeo/operations/{id}/log"));
+        let query: std::collections::HashMap<_, _> = log.query_pairs().into_owned().collect();
+        let link = LinkSignature {
+            expires: query["expires"].parse().unwrap(),
+            signature: query["signature"].clone(),
+        };
+        assert_eq!(links.check(id, &link, at(59)), Ok(()));
+        assert_eq!(links.check(id, &link, at(60)), Err(LinkError::Expired));
+        let other = OperationId::new();
+        assert_eq!(links.check(other, &link, at(1)), Err(LinkError::Invalid));
     }
 
     #[test]

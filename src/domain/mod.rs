@@ -9,9 +9,11 @@
 pub mod approval;
 pub mod clock;
 pub mod cluster;
+pub mod health;
 pub mod ids;
 pub mod links;
 pub mod message;
+pub mod metrics;
 pub mod names;
 pub mod operation;
 pub mod person;
