@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{ChildStdin, Command};
 
 use super::{BrowserError, BrowserOptions};
 
@@ -19,9 +19,14 @@ pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an unfinished browser may take to end.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Runs `chromedriver` until the standard input closes, which the kernel does even if the test is
+/// killed; Chromium in turn ends when its pipe to `chromedriver` closes.
+const SUPERVISE: &str = r#""$0" --port=0 & cat > /dev/null; kill "$!""#;
+
 /// A running `chromedriver` with one session; ends both when dropped.
 pub(super) struct Driver {
-    process: Child,
+    /// Held open as long as the driver shall run.
+    lifeline: Option<ChildStdin>,
     port: u16,
     /// Empty before the session starts and after it ended.
     session: String,
@@ -32,7 +37,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) async fn start(options: &BrowserOptions) -> Result<Self, BrowserError> {
         let chromium = find_program("chromium")?;
-        let (process, port) = start_process().await?;
+        let (lifeline, port) = start_process().await?;
         let name = format!("sandbox-browser-{}", uuid::Uuid::new_v4());
         let profile = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&profile).map_err(|source| BrowserError::File {
@@ -44,7 +49,7 @@ impl Driver {
             .timeout(CALL_TIMEOUT)
             .build()?;
         let mut driver = Self {
-            process,
+            lifeline: Some(lifeline),
             port,
             session: String::new(),
             profile,
@@ -125,9 +130,7 @@ impl Drop for Driver {
         {
             tracing::debug!(%error, "the browser was not ended in order");
         }
-        if let Err(error) = self.process.start_kill() {
-            tracing::debug!(%error, "chromedriver has already ended");
-        }
+        drop(self.lifeline.take());
         if let Err(error) = std::fs::remove_dir_all(&self.profile) {
             tracing::debug!(%error, "the browser's profile is left behind");
         }
@@ -146,17 +149,20 @@ fn find_program(program: &'static str) -> Result<PathBuf, BrowserError> {
 }
 
 /// Starts `chromedriver` on a free port and reads from its output which one it is.
-async fn start_process() -> Result<(Child, u16), BrowserError> {
+async fn start_process() -> Result<(ChildStdin, u16), BrowserError> {
     let program = "chromedriver";
-    let mut driver = Command::new(find_program(program)?)
-        .arg("--port=0")
-        .stdin(Stdio::null())
+    let path = find_program(program)?;
+    let mut shell = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(SUPERVISE)
+        .arg(path)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
         .spawn()
         .map_err(|source| BrowserError::Start { program, source })?;
-    let output = driver.stdout.take().ok_or(BrowserError::NotReady)?;
+    let lifeline = shell.stdin.take().ok_or(BrowserError::NotReady)?;
+    let output = shell.stdout.take().ok_or(BrowserError::NotReady)?;
     let mut lines = BufReader::new(output).lines();
     let port = tokio::time::timeout(START_TIMEOUT, async {
         while let Ok(Some(line)) = lines.next_line().await {
@@ -170,9 +176,12 @@ async fn start_process() -> Result<(Child, u16), BrowserError> {
     .await;
     match port {
         Ok(Some(port)) => {
-            // The driver must be able to go on writing; what it says is of no use here.
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            Ok((driver, port))
+            // The driver must be able to go on writing, and the shell is waited for at its end.
+            tokio::spawn(async move {
+                while let Ok(Some(_)) = lines.next_line().await {}
+                shell.wait().await
+            });
+            Ok((lifeline, port))
         }
         Ok(None) | Err(_) => Err(BrowserError::NotReady),
     }
