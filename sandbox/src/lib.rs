@@ -6,6 +6,7 @@
 
 pub mod browser;
 pub mod checkin;
+pub mod discord;
 pub mod dns;
 pub mod faults;
 pub mod machines;
