@@ -196,17 +196,34 @@ fn value_option(option: &Value, at: &str, problems: &mut Problems) -> usize {
 
 /// The command as Discord keeps it: defaults filled in, empty things left out.
 pub(crate) fn normalised(command: &Value) -> Map<String, Value> {
-    let mut kept = Map::new();
-    for (key, value) in command.as_object().into_iter().flatten() {
-        let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-        if !empty {
-            kept.insert(key.clone(), value.clone());
-        }
-    }
+    let mut kept = without_defaults(command);
     kept.entry("type").or_insert_with(|| Value::from(1));
     kept.entry("default_member_permissions")
         .or_insert(Value::Null);
     kept.entry("nsfw").or_insert(Value::Bool(false));
+    kept
+}
+
+/// Leaves out what Discord leaves out: null, false, empty lists; also within options.
+fn without_defaults(of: &Value) -> Map<String, Value> {
+    let mut kept = Map::new();
+    for (key, value) in of.as_object().into_iter().flatten() {
+        match value {
+            Value::Null | Value::Bool(false) => {}
+            Value::Array(list) if list.is_empty() => {}
+            Value::Array(list) if key == "options" => {
+                let list = list.iter().map(|o| Value::Object(without_defaults(o)));
+                kept.insert(key.clone(), list.collect());
+            }
+            Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => {
+                kept.insert(key.clone(), value.clone());
+            }
+        }
+    }
     kept
 }
 

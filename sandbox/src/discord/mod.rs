@@ -56,14 +56,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use tokio::sync::{broadcast, watch};
-use tokio::task::AbortHandle;
 
+use crate::faults::Faults;
 use crate::saved::Saved;
+use crate::serve::{self, Background};
 
 pub use client::Refused;
 pub use gateway::Disconnect;
@@ -122,7 +122,7 @@ impl Default for DiscordOptions {
 pub struct Discord {
     url: String,
     options: DiscordOptions,
-    state: Saved<state::State>,
+    state: Arc<Saved<state::State>>,
     gateway: Mutex<gateway::Sessions>,
     interactions: Mutex<interactions::Interactions>,
     journal: Mutex<journal::Journal>,
@@ -132,7 +132,8 @@ pub struct Discord {
     page: broadcast::Sender<events::PageEvent>,
     changes: watch::Sender<u64>,
     world: Mutex<Option<Arc<dyn WorldPanel>>>,
-    tasks: Mutex<Vec<AbortHandle>>,
+    faults: Faults,
+    background: Background,
 }
 
 /// Takes a lock even if a task panicked while holding it.
@@ -146,11 +147,11 @@ impl Discord {
     /// # Errors
     /// When the port is taken, or the state or the API description can't be read.
     pub async fn start(options: DiscordOptions) -> anyhow::Result<Arc<Self>> {
-        let listener = tokio::net::TcpListener::bind(options.listen)
-            .await
-            .with_context(|| format!("listen on {}", options.listen))?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let state = Saved::<state::State>::open(options.state_file.clone())?;
+        let (listener, address) = serve::listen(options.listen).await?;
+        let url = format!("http://{address}");
+        let state = Arc::new(Saved::<state::State>::open(options.state_file.clone())?);
+        let mut background = Background::new();
+        background.keep(Arc::clone(&state));
         state.change().base.clone_from(&url);
         let openapi = options
             .openapi
@@ -169,17 +170,14 @@ impl Discord {
             page: broadcast::Sender::new(4_096),
             changes: watch::Sender::new(0),
             world: Mutex::default(),
-            tasks: Mutex::default(),
+            faults: Faults::new(),
+            background,
             options,
         });
-        let router = router(Arc::downgrade(&discord));
-        let serve = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the pretend Discord stopped serving");
-            }
-        });
-        let tick = tokio::spawn(tick(Arc::downgrade(&discord)));
-        lock(&discord.tasks).extend([serve.abort_handle(), tick.abort_handle()]);
+        let served = Arc::downgrade(&discord);
+        let router = router(&served, &discord.faults);
+        discord.background.serve(listener, router);
+        discord.background.run(tick(served));
         Ok(discord)
     }
 
@@ -230,6 +228,11 @@ impl Discord {
         state.roles.iter().find(|r| r.name == name).map(|r| r.id)
     }
 
+    /// The faults of the REST API: failing, slow, lost answers, requests held at the door.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
     /// Sets what the page's world panel shows and does.
     pub fn set_world(&self, world: Arc<dyn WorldPanel>) {
         *lock(&self.world) = Some(world);
@@ -267,31 +270,21 @@ impl Discord {
     }
 }
 
-impl Drop for Discord {
-    fn drop(&mut self) {
-        for task in lock(&self.tasks).drain(..) {
-            task.abort();
-        }
-        if let Err(error) = self.state.save() {
-            tracing::warn!(%error, "the guild was not kept");
-        }
-    }
-}
-
-/// Everything that is served: the page, its API, REST, gateway and files.
-fn router(discord: Weak<Discord>) -> axum::Router {
+/// Everything that is served: the page, its API, REST, gateway and files. Faults are set on REST.
+fn router(discord: &Weak<Discord>, faults: &Faults) -> axum::Router {
+    let rest = rest::router().with_state(Weak::clone(discord));
     axum::Router::new()
-        .merge(rest::router())
         .merge(gateway::router())
         .merge(files::router())
         .merge(page_api::router())
-        .with_state(discord)
+        .with_state(Weak::clone(discord))
+        .merge(faults.wrap(rest))
+        .merge(crate::page::router())
 }
 
-/// Lets deadlines pass and keeps the state, until the server is gone.
+/// Lets deadlines pass, until the server is gone.
 async fn tick(discord: Weak<Discord>) {
     let mut every = tokio::time::interval(Duration::from_millis(50));
-    let mut ticks = 0_u64;
     loop {
         every.tick().await;
         let Some(discord) = discord.upgrade() else {
@@ -299,12 +292,6 @@ async fn tick(discord: Weak<Discord>) {
         };
         discord.expire_interactions();
         discord.expire_sessions();
-        ticks += 1;
-        if ticks.is_multiple_of(20)
-            && let Err(error) = discord.state.save()
-        {
-            tracing::warn!(%error, "the guild was not kept");
-        }
     }
 }
 

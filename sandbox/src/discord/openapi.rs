@@ -69,7 +69,7 @@ impl OpenApi {
             return Some("the API description has no such operation".to_owned());
         };
         match &template.request {
-            Some(validator) if !body.is_null() => first_error(validator, body),
+            Some(validator) if !body.is_null() => first_error(validator, &with_text_ids(body)),
             Some(_) => None,
             None if body.is_null() => None,
             None => Some("the API description has no body here".to_owned()),
@@ -113,6 +113,21 @@ fn simulated(path: &str) -> bool {
         ]
         .iter()
         .any(|part| path.contains(part))
+}
+
+/// Discord takes the ids of attachments as numbers too, and serenity sends them so; the
+/// description knows only strings.
+fn with_text_ids(body: &Value) -> Value {
+    let mut body = body.clone();
+    for pointer in ["/attachments", "/data/attachments"] {
+        let list = body.pointer_mut(pointer).and_then(Value::as_array_mut);
+        for id in list.into_iter().flatten().filter_map(|a| a.get_mut("id")) {
+            if let Some(number) = id.as_u64() {
+                *id = Value::String(number.to_string());
+            }
+        }
+    }
+    body
 }
 
 fn first_error(validator: &Validator, value: &Value) -> Option<String> {
