@@ -7,3 +7,4 @@ pub mod domain;
 pub mod services;
 pub mod store;
 pub mod telemetry;
+pub mod web;
