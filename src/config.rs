@@ -292,6 +292,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::domain::person::Role;
 
     fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         let dir = std::env::temp_dir().join(format!("config-{}", uuid::Uuid::new_v4()));
@@ -353,7 +354,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.discord.guild, Some(22));
         assert_eq!(config.discord.channels.len(), 2);
-        assert_eq!(config.discord.roles.get("operator").unwrap().len(), 1);
+        assert_eq!(config.discord.roles.get(&Role::Operator).unwrap().len(), 1);
         assert_eq!(config.vo.name, "vo.other.eu");
         assert_eq!(config.helm.timeout.as_secs(), 60);
         assert_eq!(config.checkin.issuers.demo.port(), Some(9));

@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use super::{Config, ConfigProblem, keys::KEYS, sections::CloudKind};
+use crate::domain::person::Role;
 
 /// An error and its causes in one line.
 pub(super) fn chain(error: &dyn Error) -> String {
@@ -169,14 +170,6 @@ fn check_names(config: &Config, problems: &mut Vec<ConfigProblem>) {
             "name at least one domain",
         ));
     }
-    for role in config.discord.roles.keys() {
-        if !is_plain(role) {
-            problems.push(ConfigProblem::new(
-                "discord.roles",
-                "a role's name is not plain text",
-            ));
-        }
-    }
 }
 
 fn check_im(config: &Config, problems: &mut Vec<ConfigProblem>) {
@@ -286,8 +279,8 @@ pub(super) fn missing_for_serve(config: &Config) -> Vec<ConfigProblem> {
     if config.discord.channels.is_empty() {
         problems.push(missing("discord.channels"));
     }
-    for role in ["operator", "approver"] {
-        if config.discord.roles.get(role).is_none_or(Vec::is_empty) {
+    for role in [Role::Operator, Role::Approver] {
+        if config.discord.roles.get(&role).is_none_or(Vec::is_empty) {
             problems.push(missing(&format!("discord.roles.{role}")));
         }
     }

@@ -340,6 +340,13 @@ pub(crate) const KEYS: &[Key] = &[
         "VO",
         "The Virtual Organisation whose members may log in to hubs.",
     ),
+    unset(
+        "vo.email",
+        Form::Text,
+        "\"vo-managers@example.org\"",
+        "e-mail address",
+        "The address for Let's Encrypt when `deploy` is given none.",
+    ),
     text(
         "web.listen",
         "\"127.0.0.1:8080\"",

@@ -10,6 +10,7 @@ use super::secrets::SecretSource;
 use crate::domain::{
     ids::{DiscordChannelId, DiscordRoleId},
     names::HostName,
+    person::Role,
 };
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -39,7 +40,7 @@ pub struct Discord {
     /// The channels in which the bot answers; the first takes plans and announcements.
     pub channels: Vec<DiscordChannelId>,
     /// The bot's role names (`operator`, `approver`, `viewer`) and the Discord roles that hold them.
-    pub roles: BTreeMap<String, Vec<DiscordRoleId>>,
+    pub roles: BTreeMap<Role, Vec<DiscordRoleId>>,
     /// Discord's REST interface.
     pub api_base: Url,
 }
@@ -337,12 +338,15 @@ impl Default for Templates {
 pub struct Vo {
     /// The Virtual Organisation.
     pub name: String,
+    /// The e-mail for Let's Encrypt when `deploy` is given none.
+    pub email: Option<String>,
 }
 
 impl Default for Vo {
     fn default() -> Self {
         Self {
             name: "vo.pangeo.eu".to_owned(),
+            email: None,
         }
     }
 }

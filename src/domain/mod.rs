@@ -9,6 +9,7 @@
 pub mod approval;
 pub mod clock;
 pub mod cluster;
+pub mod deploy;
 pub mod health;
 pub mod ids;
 pub mod links;
@@ -20,3 +21,7 @@ pub mod person;
 pub mod plan;
 pub mod redact;
 pub mod seal;
+pub mod size;
+pub mod tosca;
+pub mod values;
+pub mod yaml;
