@@ -2,6 +2,7 @@
 //! on the EGI Federation from its channel.
 
 pub mod approvals;
+pub mod commands;
 pub mod config;
 pub mod domain;
 pub mod services;

@@ -1,0 +1,143 @@
+//! The values of options: as they arrive, and as types.
+
+use std::{collections::BTreeMap, fmt};
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    names::{ClusterName, HostName},
+    size::Size,
+};
+
+/// A value as Discord or a command line hands it over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RawValue {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Anything else.
+    Text(String),
+}
+
+impl From<&str> for RawValue {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl fmt::Display for RawValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Text(value) => f.write_str(value),
+        }
+    }
+}
+
+/// A value that its parser accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OptionValue {
+    /// A cluster name.
+    ClusterName(ClusterName),
+    /// A host name.
+    HostName(HostName),
+    /// A whole number within its limits.
+    Integer(i64),
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A day.
+    Date(NaiveDate),
+    /// An amount of memory or disk.
+    Size(Size),
+    /// Text that its parser found safe for its use.
+    Text(String),
+}
+
+impl fmt::Display for OptionValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClusterName(value) => value.fmt(f),
+            Self::HostName(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Boolean(value) => value.fmt(f),
+            Self::Date(value) => value.fmt(f),
+            Self::Size(value) => value.fmt(f),
+            Self::Text(value) => f.write_str(value),
+        }
+    }
+}
+
+/// The options of one call, parsed, with the defaults of the command's file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    values: BTreeMap<String, OptionValue>,
+    given: Vec<String>,
+}
+
+impl Options {
+    pub(super) fn insert(&mut self, name: &str, value: OptionValue, given: bool) {
+        self.values.insert(name.to_owned(), value);
+        if given {
+            self.given.push(name.to_owned());
+        }
+    }
+
+    /// The value of an option, given or by default.
+    pub fn get(&self, name: &str) -> Option<&OptionValue> {
+        self.values.get(name)
+    }
+
+    /// Whether the person gave the option; `false` for a default.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.given.iter().any(|one| one == name)
+    }
+
+    /// The value as text, whatever its type.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(ToString::to_string)
+    }
+
+    /// The value of an option that is a number.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        match self.get(name) {
+            Some(OptionValue::Integer(value)) => Some(*value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The value of an option that is a host name.
+    pub fn host_name(&self, name: &str) -> Option<&HostName> {
+        match self.get(name) {
+            Some(OptionValue::HostName(value)) => Some(value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The value of an option that is a cluster name.
+    pub fn cluster_name(&self, name: &str) -> Option<&ClusterName> {
+        match self.get(name) {
+            Some(OptionValue::ClusterName(value)) => Some(value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The value of an option that is a day.
+    pub fn date(&self, name: &str) -> Option<NaiveDate> {
+        match self.get(name) {
+            Some(OptionValue::Date(value)) => Some(*value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The value of an option that is an amount.
+    pub fn size(&self, name: &str) -> Option<&Size> {
+        match self.get(name) {
+            Some(OptionValue::Size(value)) => Some(value),
+            Some(_) | None => None,
+        }
+    }
+}
