@@ -9,6 +9,7 @@ pub mod checkin;
 pub mod discord;
 pub mod dns;
 pub mod faults;
+pub mod im;
 pub mod machines;
 pub mod page;
 pub mod saved;

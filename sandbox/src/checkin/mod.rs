@@ -229,6 +229,11 @@ impl Checkin {
         found
     }
 
+    /// What a token says, if it is ours, not expired and not taken back.
+    pub fn valid_token(&self, token: &str) -> Option<Claims> {
+        self.inner.valid(token)
+    }
+
     /// What a token says, if this issuer signed it, whether expired or not.
     pub fn read_token(&self, token: &str) -> Option<Claims> {
         self.inner.signer.read(token)

@@ -13,7 +13,7 @@
 //! `metadata.infra_name`, and a create whose answer was lost is looked up by
 //! [`ImClient::find_by_name`] before it is repeated.
 //!
-//! Facts about the API were read in the source of IM 2.0.0 (package `im` of PyPI, `IM/rest/routers`)
+//! Facts about the API were read in the source of IM 2.0.0 (package `im` of `PyPI`, `IM/rest/routers`)
 //! and seen by running it; `tests/contract_im.rs` keeps them true.
 
 mod answers;

@@ -1,0 +1,260 @@
+//! Infrastructure Manager: the REST API of IM 2.0.0 over pretend clouds.
+//!
+//! A request is answered by `api`, with the status codes and texts of the real server. What an
+//! infrastructure becomes over time happens in `life`: *pending* until its machines run, *running*
+//! while they are configured (the log grows), then *configured*. Machines come from a
+//! [`Machines`]; the cloud `Dummy` has none, as in the real server.
+//!
+//! It accepts access tokens of the sandbox's Check-in, and user name with password. It also serves
+//! templates of its own at `/tosca/<name>.yaml`, with the inputs of the public ones.
+//!
+//! `tests/contract_im.rs` of the bot runs one suite against this and against the real server;
+//! where they differ, this is wrong.
+
+mod answer;
+mod api;
+mod auth;
+mod change;
+mod design;
+mod life;
+mod log;
+mod radl;
+mod site;
+mod state;
+mod tosca;
+mod vm;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use crate::checkin::Checkin;
+use crate::dns::Dns;
+use crate::faults::Faults;
+use crate::machines::Machines;
+use crate::saved::Saved;
+use crate::serve::{Background, listen};
+use state::{ImState, Infrastructure};
+
+/// How long things take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpeedOptions {
+    /// From the request until the machines run.
+    pub pending: Duration,
+    /// From then until they are configured; also a reconfigure takes this long.
+    pub configuring: Duration,
+    /// Deleting.
+    pub deleting: Duration,
+}
+
+impl SpeedOptions {
+    /// Fractions of a second.
+    pub fn for_tests() -> Self {
+        Self {
+            pending: Duration::from_millis(200),
+            configuring: Duration::from_millis(300),
+            deleting: Duration::from_millis(100),
+        }
+    }
+
+    /// Slow enough to watch.
+    pub fn to_watch() -> Self {
+        Self {
+            pending: Duration::from_secs(5),
+            configuring: Duration::from_secs(15),
+            deleting: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How to start [`Im`].
+pub struct ImOptions {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where the state is kept, if anywhere.
+    pub state_file: Option<PathBuf>,
+    /// How long things take.
+    pub speed: SpeedOptions,
+    /// The pretend cloud.
+    pub machines: Arc<dyn Machines>,
+    /// Where it looks up host names when it configures; without, no name points anywhere.
+    pub dns: Option<Arc<Dns>>,
+    /// Whose tokens it accepts; without, none.
+    pub checkin: Option<Arc<Checkin>>,
+}
+
+/// One infrastructure, for tests and for the world's panel.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct InfrastructureView {
+    /// IM's id.
+    pub id: String,
+    /// `metadata.infra_name`.
+    pub name: Option<String>,
+    /// The state of the whole, in IM's words.
+    pub state: String,
+    /// Number and state of each VM.
+    pub vms: Vec<(u32, String)>,
+    /// The public address of the front end.
+    pub address: Option<String>,
+    /// The values of the TOSCA inputs.
+    pub inputs: Map<String, Value>,
+    /// Who may use it, as IM names them.
+    pub owners: Vec<String>,
+    /// How many times it was configured to the end.
+    pub configured: u32,
+}
+
+/// What happens to the next launch or configuration instead of success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    LaunchFails(String),
+    StaysPending,
+    ConfigureFails,
+}
+
+struct Inner {
+    state: Arc<Saved<ImState>>,
+    speed: Mutex<SpeedOptions>,
+    mishaps: Mutex<Vec<Mishap>>,
+    machines: Arc<dyn Machines>,
+    dns: Option<Arc<Dns>>,
+    checkin: Option<Arc<Checkin>>,
+    faults: Faults,
+    url: String,
+    ended: CancellationToken,
+}
+
+/// The running server.
+pub struct Im {
+    inner: Arc<Inner>,
+    _background: Background,
+}
+
+impl Im {
+    /// Starts the server, and again the machines of infrastructures that it remembers.
+    ///
+    /// # Errors
+    /// When the port is taken or the state file does not parse.
+    pub async fn start(options: ImOptions) -> anyhow::Result<Arc<Self>> {
+        let (listener, address) = listen(options.listen).await?;
+        let mut background = Background::new();
+        let inner = Arc::new(Inner {
+            state: Arc::new(Saved::open(options.state_file)?),
+            speed: Mutex::new(options.speed),
+            mishaps: Mutex::default(),
+            machines: options.machines,
+            dns: options.dns,
+            checkin: options.checkin,
+            faults: Faults::new(),
+            url: format!("http://{address}"),
+            ended: background.ended(),
+        });
+        background.serve(listener, inner.faults.wrap(api::router(Arc::clone(&inner))));
+        background.keep(Arc::clone(&inner.state));
+        life::resume(&inner);
+        Ok(Arc::new(Self {
+            inner,
+            _background: background,
+        }))
+    }
+
+    /// The base URL, above `/infrastructures`.
+    pub fn url(&self) -> String {
+        self.inner.url.clone()
+    }
+
+    /// The URL below which the templates are.
+    pub fn templates_url(&self) -> String {
+        format!("{}/tosca/", self.inner.url)
+    }
+
+    /// The faults of all its paths.
+    pub fn faults(&self) -> &Faults {
+        &self.inner.faults
+    }
+
+    /// All infrastructures that are not deleted, oldest first.
+    pub fn infrastructures(&self) -> Vec<InfrastructureView> {
+        let state = self.inner.state.read();
+        let mut list: Vec<&Infrastructure> = state.infrastructures.values().collect();
+        list.sort_by_key(|infrastructure| infrastructure.number);
+        list.into_iter().map(Infrastructure::view).collect()
+    }
+
+    /// The infrastructure with this name, if there is one.
+    pub fn infrastructure(&self, name: &str) -> Option<InfrastructureView> {
+        let mut all = self.infrastructures().into_iter();
+        all.find(|infrastructure| infrastructure.name.as_deref() == Some(name))
+    }
+
+    /// How many infrastructures were ever created.
+    pub fn create_calls(&self) -> u64 {
+        self.inner.state.read().created
+    }
+
+    /// How many infrastructures were ever deleted.
+    pub fn delete_calls(&self) -> u64 {
+        self.inner.state.read().deleted
+    }
+
+    /// How many times machines were configured again on request.
+    pub fn reconfigure_calls(&self) -> u64 {
+        self.inner.state.read().reconfigured
+    }
+
+    /// How long things take from now on.
+    pub fn set_speed(&self, speed: SpeedOptions) {
+        *self
+            .inner
+            .speed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = speed;
+    }
+
+    /// The next launch fails at the cloud with this text.
+    pub fn fail_next_launch(&self, text: &str) {
+        self.inner.add_mishap(Mishap::LaunchFails(text.to_owned()));
+    }
+
+    /// The next launch stays `pending` for ever.
+    pub fn next_launch_stays_pending(&self) {
+        self.inner.add_mishap(Mishap::StaysPending);
+    }
+
+    /// The next configuration ends `unconfigured`.
+    pub fn fail_next_configure(&self) {
+        self.inner.add_mishap(Mishap::ConfigureFails);
+    }
+
+    /// Sets one quota of all sites (`cores`, `ram` in GiB, `instances`, `floating_ips`): what
+    /// others use, and the limit.
+    pub fn set_quota(&self, resource: &str, used: f64, limit: f64) {
+        let mut state = self.inner.state.change();
+        state.quotas.insert(resource.to_owned(), (used, limit));
+    }
+}
+
+impl Inner {
+    fn speed(&self) -> SpeedOptions {
+        *self.speed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add_mishap(&self, mishap: Mishap) {
+        let mut mishaps = self.mishaps.lock().unwrap_or_else(PoisonError::into_inner);
+        mishaps.push(mishap);
+    }
+
+    /// Takes the first mishap of the kind.
+    fn take_mishap(&self, fits: impl Fn(&Mishap) -> bool) -> Option<Mishap> {
+        let mut mishaps = self.mishaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = mishaps.iter().position(fits)?;
+        Some(mishaps.remove(at))
+    }
+}
+
+#[cfg(test)]
+mod tests;
