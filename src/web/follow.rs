@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `operation` | [`Shown`] as JSON | at the start and whenever it changed |
 //! | `lines` | a list of log lines | when there are new ones; the event's id is the last number |
-//! | `end` | nothing | the operation has ended and all lines were sent: do not come back |
+//! | `end` | `ended` (a browser skips events without data) | the operation has ended and all lines were sent: do not come back |
 //!
 //! The rows are read again every second: a replica that did not do the work has no other way to
 //! know, and a follower costs three small queries a second.
@@ -172,7 +172,8 @@ impl Follower {
             // There may be more: look again at once.
             self.ticks.reset_immediately();
         } else if has_ended {
-            self.ready.push_back(Event::default().event("end").data(""));
+            self.ready
+                .push_back(Event::default().event("end").data("ended"));
             self.ended = true;
         }
         Ok(())

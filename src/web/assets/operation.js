@@ -15,13 +15,17 @@ let source = null;
 $("download").href = `${here}/log${location.search}`;
 
 function connect() {
+  log.ariaBusy = "true";
   const query = new URLSearchParams(location.search);
   query.set("after", String(lastLine));
   source = new EventSource(`${here}/events?${query}`);
   source.addEventListener("open", () => tell(""));
   source.addEventListener("operation", (event) => show(JSON.parse(event.data)));
   source.addEventListener("lines", (event) => append(JSON.parse(event.data)));
-  source.addEventListener("end", () => source.close());
+  source.addEventListener("end", () => {
+    source.close();
+    log.ariaBusy = "false";
+  });
   source.addEventListener("error", () => {
     if (source.readyState === EventSource.CLOSED) {
       // The link may have expired, or too many look: only a reload can tell.
