@@ -1,6 +1,7 @@
 //! `pangeo-bot`: a Discord bot that lets the team of a Virtual Organisation deploy and run DaskHub
 //! on the EGI Federation from its channel.
 
+pub mod app;
 pub mod approvals;
 pub mod commands;
 pub mod config;

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::secrets::SecretSource;
 use crate::domain::{
+    deploy::CheckinInstance,
     ids::{DiscordChannelId, DiscordRoleId},
     names::HostName,
     person::Role,
@@ -216,6 +217,17 @@ pub struct Issuers {
     pub demo: Url,
     /// Where one may approve one's own client.
     pub development: Url,
+}
+
+impl Issuers {
+    /// The issuer of an instance.
+    pub fn of(&self, instance: CheckinInstance) -> &Url {
+        match instance {
+            CheckinInstance::Production => &self.production,
+            CheckinInstance::Demo => &self.demo,
+            CheckinInstance::Development => &self.development,
+        }
+    }
 }
 
 impl Default for Issuers {

@@ -10,4 +10,5 @@ pub mod http;
 pub mod hub;
 pub mod im;
 pub mod kubernetes;
+pub mod templates;
 pub(crate) mod text;
