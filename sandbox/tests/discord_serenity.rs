@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sandbox::browser::{Browser, BrowserOptions, keys};
 use sandbox::discord::{
     Disconnect, Discord, DiscordOptions, Id, PANGEO_CHANNEL, Permission, RateLimits,
 };
@@ -401,5 +402,70 @@ async fn a_nonce_is_sent_once() {
             .is_none()
     );
     assert_eq!(bot.discord.messages(PANGEO_CHANNEL).len(), 1);
+    bot.clean();
+}
+
+/// The page of the same server, from the command to the approval, in a real browser.
+#[tokio::test]
+async fn the_page_drives_the_bot() {
+    let bot = Running::start().await;
+    let page = Browser::start(BrowserOptions::default()).await.unwrap();
+    let url = |person: &str| format!("{}/#as={person}", bot.discord.url());
+    page.open(&url("ana")).await.unwrap();
+    page.wait_for_text(".bot-state", "online").await.unwrap();
+    let composer = "#main-composer textarea";
+    page.type_text(composer, "/pangeo deploy name:ge")
+        .await
+        .unwrap();
+    page.wait_for_text(".list-item", "Geo").await.unwrap();
+    page.press(keys::TAB).await.unwrap();
+    page.press(keys::ENTER).await.unwrap();
+    page.wait_for_text(".message.ephemeral", "see the plan")
+        .await
+        .unwrap();
+    page.wait_for_text(".context", "used /pangeo deploy")
+        .await
+        .unwrap();
+    page.wait_for_text(".embed-title", "Plan").await.unwrap();
+    page.wait_for_text(".file code", "a: 1").await.unwrap();
+    page.click(".thread-card").await.unwrap();
+    page.wait_for_text("#side .markup", "step 1").await.unwrap();
+    page.press(keys::ESCAPE).await.unwrap();
+
+    page.type_text(composer, "/pangeo secret name:x ")
+        .await
+        .unwrap();
+    page.press(keys::ENTER).await.unwrap();
+    page.wait_for_text("dialog h2", "The secret").await.unwrap();
+    page.press("s3cret").await.unwrap();
+    page.press(keys::ENTER).await.unwrap();
+    bot.sees("secret s3cret").await;
+    page.wait_for_text(".message.ephemeral", "kept")
+        .await
+        .unwrap();
+
+    // The bot's own ✅ is not ben's; his own can be given and taken back.
+    page.open(&url("ben")).await.unwrap();
+    page.wait_until_gone(".message.ephemeral").await.unwrap();
+    let check = ".reaction[data-emoji='✅']";
+    page.click(&format!("{check}[aria-pressed=false]"))
+        .await
+        .unwrap();
+    bot.sees("✅ ben 1").await;
+    page.click(&format!("{check}[aria-pressed=true]"))
+        .await
+        .unwrap();
+    bot.sees("removed ✅").await;
+    page.click_text(".component-row button", "Approve")
+        .await
+        .unwrap();
+    page.wait_for_text(".message.ephemeral", "thanks")
+        .await
+        .unwrap();
+    page.wait_for_text(".message .markup", "approved (edited)")
+        .await
+        .unwrap();
+    assert_eq!(page.console_errors().await.unwrap(), Vec::<String>::new());
+    page.close().await.unwrap();
     bot.clean();
 }

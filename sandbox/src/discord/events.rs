@@ -45,7 +45,7 @@ impl Discord {
             (None, Some(channel)) if is_dm => Some(channel.recipients.clone()),
             (None, _) => None,
         };
-        self.tell_page("message", shape.clone(), only);
+        self.tell_page("message", page_message(state, message), only);
         if message.is_ephemeral() || channel.is_none_or(|c| !state.sees(APPLICATION, c)) {
             return;
         }
@@ -179,7 +179,7 @@ impl Discord {
             lock(&self.gateway).dispatch(kind, intent, shape, false);
         }
         let only = channel.filter(|_| is_dm).map(|c| c.recipients.clone());
-        self.tell_page("message", shapes::message(state, on), only);
+        self.tell_page("message", page_message(state, on), only);
     }
 
     /// Tells about a channel or thread that is new or was changed.
@@ -222,6 +222,19 @@ impl Discord {
     pub(crate) fn tell_commands(&self, state: &State) {
         self.tell_page("commands", json!(state.commands), None);
     }
+}
+
+/// A message for the page: reactions with `users`, the ids of who gave them, since `me` is what the
+/// bot did and every page is another person's.
+pub(crate) fn page_message(state: &State, message: &Message) -> Value {
+    let mut shape = shapes::message(state, message);
+    let shown = shape.get_mut("reactions").and_then(Value::as_array_mut);
+    for (shown, reaction) in shown.into_iter().flatten().zip(&message.reactions) {
+        if let Some(map) = shown.as_object_mut() {
+            map.insert("users".to_owned(), json!(reaction.users));
+        }
+    }
+    shape
 }
 
 /// A channel for the page: direct messages with both their people.

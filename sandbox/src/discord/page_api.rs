@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::client::{Refused, Use};
+use super::events::page_message;
 use super::ids::Id;
 use super::shapes;
 use super::state::{APPLICATION, GUILD, PANGEO_CHANNEL, State};
@@ -118,7 +119,7 @@ async fn messages(
     let mut shown: Vec<_> = all
         .filter(|m| m.only_for.is_none_or(|only| Some(only) == viewer))
         .take(MESSAGES)
-        .map(|m| shapes::message(&state, m))
+        .map(|m| page_message(&state, m))
         .collect();
     shown.reverse();
     Ok(Json(Value::Array(shown)))

@@ -84,8 +84,8 @@ function context(message) {
   const used = message.interaction ?? message.interaction_metadata;
   if (used?.user && (used.type ?? 2) === 2) {
     const person = store.person(used.user.id) ?? { display_name: used.user.global_name ?? used.user.username };
-    return el("div", { class: "context" }, avatar(person, true), el("b", null, person.display_name), " used ",
-      el("span", { class: "mention" }, used.name ? `/${used.name}` : "a command"));
+    return el("div", { class: "context" }, avatar(person, true),
+      el("span", null, el("b", null, person.display_name), " used ", el("span", { class: "mention" }, used.name ? `/${used.name}` : "a command")));
   }
   if (!message.message_reference || message.type === THREAD_STARTER) return null;
   const original = message.referenced_message ?? store.messages.get(message.channel_id)?.get(message.message_reference.message_id);
