@@ -16,6 +16,8 @@ pub mod messages;
 pub mod operations;
 pub mod plans;
 pub mod secrets;
+pub mod slots;
+pub mod vault;
 
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use sqlx::PgConnection;
 
 use super::audit::{self, AuditEntry};
@@ -270,6 +270,13 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(doing("turned an operation round"))?;
+        sqlx::query!(
+            "update steps set attempts = 0, note = null, error = null where operation_id = $1",
+            operation.as_uuid()
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("reset the steps"))?;
         if turned.rows_affected() == 0
             || !plans::leave_waiting(&mut tx, plan.id, PlanState::Started, None).await?
         {
@@ -373,7 +380,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`] when the operation was taken over.
     pub async fn step_intent(&self, claim: Claim, step: &str) -> Result<StepRow, StoreError> {
-        let now = self.clock.now();
+        // PostgreSQL keeps microseconds.
+        let now = self.clock.now().trunc_subsecs(6);
         let mut tx = self
             .pool
             .begin()
@@ -393,7 +401,7 @@ impl Store {
         .fetch_one(&mut *tx)
         .await
         .map_err(doing("recorded an intent"))?;
-        if row.attempts == 1 {
+        if row.intent_at == Some(now) {
             let details = serde_json::json!({"step": step});
             let subject = claim.operation.to_string();
             audit::append(
@@ -460,6 +468,30 @@ impl Store {
         if done.rows_affected() == 1 {
             messages::touch(&mut tx, &progress_key(claim.operation)).await?;
         }
+        tx.commit().await.map_err(doing("committed"))
+    }
+
+    /// Records that a step looked and waits: its tries count anew, and it shows what for.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the operation was taken over.
+    pub async fn step_waits(&self, claim: Claim, step: &str, note: &str) -> Result<(), StoreError> {
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(doing("began a transaction"))?;
+        fence(&mut tx, claim).await?;
+        sqlx::query!(
+            "update steps set attempts = 0, note = $3 where operation_id = $1 and name = $2",
+            claim.operation.as_uuid(),
+            step,
+            note
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("noted that a step waits"))?;
+        messages::touch(&mut tx, &progress_key(claim.operation)).await?;
         tx.commit().await.map_err(doing("committed"))
     }
 
@@ -624,6 +656,31 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .map_err(doing("read a log"))
+    }
+
+    /// The last `limit` lines that a step wrote, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn log_tail(
+        &self,
+        operation: OperationId,
+        step: &str,
+        limit: i64,
+    ) -> Result<Vec<LogLine>, StoreError> {
+        let mut lines = sqlx::query_as!(
+            LogLine,
+            "select line, at, step, text from operation_log
+             where operation_id = $1 and step = $2 order by line desc limit $3",
+            operation.as_uuid(),
+            step,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read a log"))?;
+        lines.reverse();
+        Ok(lines)
     }
 
     /// The last line of the log.
@@ -812,6 +869,10 @@ impl Store {
             r#"update operations set state = 'queued', wake_at = null, stop_reason = null,
                    hint = null, cancel_requested_by = null, ended_at = null, deadline = $2
                where id = $1 and state in ('stopped', 'failed', 'cancelled')
+                 and not exists (
+                     select 1 from operations other
+                     where other.target = operations.target and other.id <> operations.id
+                       and other.created_at > operations.created_at)
                returning cluster_id as "cluster_id: ClusterId""#,
             id.as_uuid(),
             now + time_limit
@@ -839,6 +900,29 @@ impl Store {
         messages::touch(&mut tx, &progress_key(id)).await?;
         tx.commit().await.map_err(doing("committed"))?;
         Ok(true)
+    }
+
+    /// Wakes a sleeping operation at once. False if it does not sleep.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn wake_operation(&self, id: OperationId) -> Result<bool, StoreError> {
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(doing("began a transaction"))?;
+        let done = sqlx::query!(
+            "update operations set wake_at = $2 where id = $1 and state = 'waiting'",
+            id.as_uuid(),
+            self.clock.now()
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("woke an operation"))?;
+        wake(&mut tx).await?;
+        tx.commit().await.map_err(doing("committed"))?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Leaves a stopped operation as it is, for inspection. False if it is not stopped.
