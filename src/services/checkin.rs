@@ -166,13 +166,13 @@ impl CheckinClient {
         &self,
         issuer: &Url,
         client_id: &str,
-        redirect_uri: &Url,
+        redirect_uri: &str,
     ) -> Result<ClientCheck, CheckinError> {
         let discovery = self.discovery(issuer).await?;
         let mut url = discovery.authorization_endpoint;
         url.query_pairs_mut()
             .append_pair("client_id", client_id)
-            .append_pair("redirect_uri", redirect_uri.as_str())
+            .append_pair("redirect_uri", redirect_uri)
             .append_pair("response_type", "code")
             .append_pair("scope", "openid")
             .append_pair("state", "check");

@@ -141,6 +141,14 @@ pub struct DnsClient {
     resolver: TokioResolver,
 }
 
+impl std::fmt::Debug for DnsClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DnsClient")
+            .field("base", &self.base.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
 impl DnsClient {
     /// A client. `http` comes from [`http::client`](super::http::client), `base` is the service's
     /// URL, such as `https://nsupdate.fedcloud.eu`.

@@ -102,6 +102,15 @@ impl ImClient {
         }
     }
 
+    /// The `Authorization` header as it is now. **Secret**: it goes into the template of an elastic
+    /// cluster, whose CLUES asks IM for nodes with it.
+    ///
+    /// # Errors
+    /// [`CredentialError`] names the field that can't be written.
+    pub fn authorization(&self) -> Result<SecretString, CredentialError> {
+        self.credentials.header()
+    }
+
     /// The same server and login with other clouds.
     #[must_use]
     pub fn with_clouds(&self, clouds: Vec<CloudCredential>) -> Self {
