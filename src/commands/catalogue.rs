@@ -330,6 +330,7 @@ mod tests {
                 "ops resume",
                 "ops retry",
                 "ops show",
+                "ops undo",
                 "status",
             ]
         );

@@ -282,7 +282,11 @@ fn check_operation(command: &Command, known_steps: &[&str], report: &mut Report<
             ),
         );
     }
-    if operation.steps.is_empty() {
+    // A command about an operation runs that operation's own steps, backwards.
+    let of_an_operation = command
+        .option(&operation.exclusive)
+        .is_some_and(|option| option.kind == OptionKind::Operation);
+    if operation.steps.is_empty() && !of_an_operation {
         report.add("exclusive", "the operation has no steps");
     }
     let mut seen = BTreeSet::new();

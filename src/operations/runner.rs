@@ -1,0 +1,476 @@
+//! The loop that claims operations and takes them from step to step.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::error::StepError;
+use super::steps::Registry;
+use super::{Progress, Services, Step, StepContext, Undo, Waker};
+use crate::domain::cluster::Phase;
+use crate::domain::ids::OperationId;
+use crate::domain::operation::{Direction, Operation, OperationState, StepRow, StepState};
+use crate::domain::redact::Redactor;
+use crate::store::operations::{Claim, Rest};
+use crate::store::slots::SlotHeld;
+use crate::store::vault::Vault;
+use crate::store::{Store, StoreError};
+
+/// How often the loop looks although nobody woke it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How many times in a row a step may fail in a way that may pass.
+const TRIES: i32 = 8;
+
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_mins(2);
+
+/// The longest one run of a step; a step waits by coming back, not by staying.
+const STEP_LIMIT: Duration = Duration::from_mins(10);
+
+/// How a replica works.
+#[derive(Clone, Debug)]
+pub struct RunnerOptions {
+    /// This replica's name; two that run at once have two names.
+    pub replica: String,
+    /// Whether the name is still this process's.
+    pub held: SlotHeld,
+    /// How many operations it runs at once.
+    pub parallel: usize,
+}
+
+/// Runs operations until the bot ends.
+#[derive(Clone)]
+pub struct Runner {
+    options: RunnerOptions,
+    store: Store,
+    vault: Vault,
+    redactor: Redactor,
+    services: Arc<Services>,
+    steps: Arc<Registry>,
+    waker: Waker,
+}
+
+/// What to do after a step.
+enum Next {
+    /// The following step at once.
+    Go,
+    /// Give the lease back.
+    Rest(Rest, Option<Phase>),
+}
+
+impl Runner {
+    /// A runner over its parts.
+    pub fn new(
+        options: RunnerOptions,
+        store: Store,
+        vault: Vault,
+        redactor: Redactor,
+        services: Arc<Services>,
+    ) -> Self {
+        let steps = Arc::new(Registry::all());
+        Self {
+            options,
+            store,
+            vault,
+            redactor,
+            services,
+            steps,
+            waker: Waker::new(),
+        }
+    }
+
+    /// Listens to this waker, too.
+    #[must_use]
+    pub fn woken_by(self, waker: Waker) -> Self {
+        Self { waker, ..self }
+    }
+
+    /// Claims and runs until the bot ends; what is in hand is dropped then and continued by the
+    /// next process.
+    ///
+    /// # Errors
+    /// Only when a task of an operation panicked, which is a fault of the bot.
+    pub async fn run(self, ended: CancellationToken) -> anyhow::Result<()> {
+        let mut woken = self.waker.subscribe();
+        let mut hands: JoinSet<OperationId> = JoinSet::new();
+        let mut in_hand: Vec<OperationId> = Vec::new();
+        loop {
+            woken.mark_unchanged();
+            while hands.len() < self.options.parallel && self.options.held.is_held() {
+                match self.claim(&in_hand).await {
+                    Some((operation, claim)) => {
+                        in_hand.push(operation.id);
+                        let runner = self.clone();
+                        hands.spawn(async move {
+                            let id = operation.id;
+                            runner.work(operation, claim).await;
+                            id
+                        });
+                    }
+                    None => break,
+                }
+            }
+            let pause = self.pause().await;
+            tokio::select! {
+                () = ended.cancelled() => return Ok(()),
+                Some(finished) = hands.join_next() => {
+                    let id = finished?;
+                    in_hand.retain(|other| *other != id);
+                }
+                _ = tokio::time::timeout(pause, woken.changed()) => {}
+            }
+        }
+    }
+
+    /// Runs everything that may run now, until nothing is left or everything sleeps. For tests
+    /// that step the bot by hand.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        let (replica, lease) = (&self.options.replica, self.services.settings.lease);
+        while let Some((operation, claim)) = self.store.claim_operation(replica, &[], lease).await?
+        {
+            self.work(operation, claim).await;
+        }
+        Ok(())
+    }
+
+    async fn claim(&self, in_hand: &[OperationId]) -> Option<(Operation, Claim)> {
+        let lease = self.services.settings.lease;
+        match self
+            .store
+            .claim_operation(&self.options.replica, in_hand, lease)
+            .await
+        {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "could not look for operations"
+                );
+                None
+            }
+        }
+    }
+
+    /// Until the next wake-up, or the next look.
+    async fn pause(&self) -> Duration {
+        let next = self.store.next_wake_up().await.ok().flatten();
+        next.and_then(|at| (at - self.store.clock().now()).to_std().ok())
+            .map_or(LOOK_EVERY, |until| {
+                until.clamp(Duration::from_millis(5), LOOK_EVERY)
+            })
+    }
+
+    async fn work(&self, operation: Operation, claim: Claim) {
+        let span = tracing::info_span!(
+            "operation",
+            operation.id = %operation.id,
+            operation.command = operation.command,
+            operation.attempt = claim.attempt,
+            cluster.name = operation.target,
+        );
+        let id = operation.id;
+        async {
+            match self.step_by_step(operation, claim).await {
+                Ok(()) => {}
+                Err(StoreError::Fenced) => {
+                    tracing::info!("another replica took operation {id} over");
+                }
+                Err(error) => tracing::error!(
+                    error = &error as &dyn Error,
+                    "operation {id} could not go on; its lease ends and it is tried again"
+                ),
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn step_by_step(&self, operation: Operation, claim: Claim) -> Result<(), StoreError> {
+        let mut operation = operation;
+        loop {
+            let next = match operation.direction {
+                Direction::Do => self.one_step(&operation, claim).await?,
+                Direction::Undo => self.one_undo(&operation, claim).await?,
+            };
+            if let Next::Rest(rest, phase) = next {
+                return self.store.rest(claim, &rest, phase).await;
+            }
+            match self.store.operation(operation.id).await? {
+                Some(fresh) if fresh.attempt == claim.attempt => operation = fresh,
+                _ => return Err(StoreError::Fenced),
+            }
+        }
+    }
+
+    async fn one_step(&self, operation: &Operation, claim: Claim) -> Result<Next, StoreError> {
+        let steps = self.store.steps(operation.id).await?;
+        let Some(row) = steps.iter().find(|row| row.state != StepState::Done) else {
+            return Ok(Next::Rest(Rest::Ended(OperationState::Succeeded), None));
+        };
+        if let Some(by) = operation.cancel_requested_by {
+            return Ok(stopped(
+                format!("<@{by}> cancelled it before `{}` was done", row.name),
+                "undo what was done, leave it for inspection, or retry",
+            ));
+        }
+        if self.store.clock().now() >= operation.deadline {
+            return Ok(stopped(
+                format!("its time limit ended while `{}` was under way", row.name),
+                "look at the log; retry gives it the same time again",
+            ));
+        }
+        let Some(step) = self.steps.get(&row.name) else {
+            return Ok(stopped(
+                format!("this bot does not know the step `{}`", row.name),
+                "another version of the bot started this operation; run that one, or leave it",
+            ));
+        };
+        let row = self.store.step_intent(claim, step.name()).await?;
+        let outcome = self.attempt(operation, claim, step, &steps, &row).await;
+        match outcome {
+            Ok(Progress::Done(output)) => {
+                self.store
+                    .step_result(claim, step.name(), StepState::Done, &output, None)
+                    .await?;
+                Ok(Next::Go)
+            }
+            Ok(Progress::Wait { after, note }) => {
+                self.store
+                    .step_waits(claim, step.name(), &self.redactor.redact(&note))
+                    .await?;
+                Ok(self.until(after))
+            }
+            Err(error) => self.step_failed(claim, &row, error).await,
+        }
+    }
+
+    async fn one_undo(&self, operation: &Operation, claim: Claim) -> Result<Next, StoreError> {
+        let steps = self.store.steps(operation.id).await?;
+        let row = steps.iter().rev().find(|row| match row.state {
+            StepState::Running | StepState::Done | StepState::Failed => true,
+            StepState::Pending | StepState::Undone | StepState::Left => false,
+        });
+        let Some(row) = row else {
+            let phase = Some(Phase::Removed);
+            return Ok(Next::Rest(Rest::Ended(OperationState::Undone), phase));
+        };
+        let Some(step) = self.steps.get(&row.name) else {
+            return Ok(stopped(
+                format!("this bot does not know the step `{}`", row.name),
+                "another version of the bot started this operation; run that one, or leave it",
+            ));
+        };
+        let row = self.store.step_intent(claim, step.name()).await?;
+        let context = self.context(operation, claim, &steps, &row).await?;
+        let outcome = self.guarded(claim, step.undo(&context.borrow(self))).await;
+        let nothing = serde_json::json!({});
+        match outcome {
+            Ok(Undo::Undone) => {
+                let state = StepState::Undone;
+                self.store
+                    .step_result(claim, step.name(), state, &nothing, None)
+                    .await?;
+                Ok(Next::Go)
+            }
+            Ok(Undo::Left(what)) => {
+                let (state, what) = (StepState::Left, self.redactor.redact(&what));
+                self.store
+                    .step_result(claim, step.name(), state, &nothing, Some(&what))
+                    .await?;
+                Ok(Next::Go)
+            }
+            Ok(Undo::Wait { after, note }) => {
+                self.store
+                    .step_waits(claim, step.name(), &self.redactor.redact(&note))
+                    .await?;
+                Ok(self.until(after))
+            }
+            Err(error) => self.step_failed(claim, &row, error).await,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        operation: &Operation,
+        claim: Claim,
+        step: &dyn Step,
+        steps: &[StepRow],
+        row: &StepRow,
+    ) -> Result<Progress, StepError> {
+        let context = self.context(operation, claim, steps, row).await?;
+        let span =
+            tracing::info_span!("step", step.name = step.name(), step.attempt = row.attempts);
+        self.guarded(claim, step.run(&context.borrow(self)))
+            .instrument(span)
+            .await
+    }
+
+    /// Runs a step's future within its limit, while the lease is kept alive beside it.
+    async fn guarded<T>(
+        &self,
+        claim: Claim,
+        future: impl Future<Output = Result<T, StepError>>,
+    ) -> Result<T, StepError> {
+        let lease = self.services.settings.lease;
+        let mut beat = tokio::time::interval(lease / 3);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        beat.tick().await;
+        let limited = tokio::time::timeout(STEP_LIMIT, future);
+        tokio::pin!(limited);
+        loop {
+            tokio::select! {
+                ended = &mut limited => return ended.unwrap_or_else(|elapsed| {
+                    Err(StepError::Retry {
+                        reason: format!("the step did not answer within {} minutes", STEP_LIMIT.as_secs() / 60),
+                        hint: "look at the log; an outside system hangs".to_owned(),
+                        source: Some(elapsed.into()),
+                    })
+                }),
+                _ = beat.tick() => match self.store.prolong_lease(claim, lease).await {
+                    Err(StoreError::Fenced) => return Err(StepError::Store(StoreError::Fenced)),
+                    // A database that is away for a moment must not end a step; its result will tell.
+                    Ok(()) | Err(_) => {}
+                },
+            }
+        }
+    }
+
+    async fn step_failed(
+        &self,
+        claim: Claim,
+        row: &StepRow,
+        error: StepError,
+    ) -> Result<Next, StoreError> {
+        if error.is_fenced() {
+            return Err(StoreError::Fenced);
+        }
+        let words = self.redactor.redact(&error.for_people()).into_owned();
+        let nothing = serde_json::json!({});
+        self.store
+            .append_log(claim.operation, &row.name, &[format!("✗ {words}")])
+            .await?;
+        if error.is_transient() && row.attempts < TRIES {
+            let pause = back_off(self.services.settings.poll, row.attempts);
+            tracing::info!(
+                error = &error as &dyn Error,
+                step.name = row.name,
+                step.attempt = row.attempts,
+                "a step failed and is tried again"
+            );
+            let note = format!("{words}; try {} of {TRIES} follows", row.attempts + 1);
+            self.store.step_note(claim, &row.name, &note).await?;
+            return Ok(self.until(pause));
+        }
+        tracing::warn!(
+            error = &error as &dyn Error,
+            step.name = row.name,
+            step.attempt = row.attempts,
+            "a step gave up"
+        );
+        self.store
+            .step_result(claim, &row.name, StepState::Failed, &nothing, Some(&words))
+            .await?;
+        let hint = self.redactor.redact(error.hint()).into_owned();
+        Ok(Next::Rest(
+            Rest::Stopped {
+                reason: format!("`{}`: {words}", row.name),
+                hint,
+            },
+            None,
+        ))
+    }
+
+    fn until(&self, after: Duration) -> Next {
+        let after = TimeDelta::from_std(after).unwrap_or(TimeDelta::minutes(1));
+        Next::Rest(Rest::Until(self.store.clock().now() + after), None)
+    }
+
+    async fn context(
+        &self,
+        operation: &Operation,
+        claim: Claim,
+        steps: &[StepRow],
+        row: &StepRow,
+    ) -> Result<Prepared, StoreError> {
+        let cluster = self
+            .store
+            .cluster(operation.cluster)
+            .await?
+            .ok_or_else(|| StoreError::Unreadable {
+                what: "a cluster",
+                problem: format!("{} is not there", operation.cluster),
+            })?;
+        Ok(Prepared {
+            operation: operation.clone(),
+            cluster,
+            steps: steps.to_vec(),
+            step: row.clone(),
+            claim,
+        })
+    }
+}
+
+/// Everything a context borrows.
+struct Prepared {
+    operation: Operation,
+    cluster: crate::domain::cluster::Cluster,
+    steps: Vec<StepRow>,
+    step: StepRow,
+    claim: Claim,
+}
+
+impl Prepared {
+    fn borrow<'a>(&'a self, runner: &'a Runner) -> StepContext<'a> {
+        StepContext {
+            services: &runner.services,
+            store: &runner.store,
+            vault: &runner.vault,
+            operation: &self.operation,
+            cluster: &self.cluster,
+            steps: &self.steps,
+            step: &self.step,
+            claim: self.claim,
+            redactor: &runner.redactor,
+        }
+    }
+}
+
+fn stopped(reason: String, hint: &str) -> Next {
+    Next::Rest(
+        Rest::Stopped {
+            reason,
+            hint: hint.to_owned(),
+        },
+        None,
+    )
+}
+
+/// The pause after the n-th failure in a row: `poll`, twice that, four times that, up to a limit.
+fn back_off(poll: Duration, failures: i32) -> Duration {
+    let doublings = u32::try_from(failures.saturating_sub(1))
+        .unwrap_or(0)
+        .min(16);
+    poll.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_limit() {
+        let poll = Duration::from_secs(5);
+        let pauses: Vec<u64> = (1..=8).map(|n| back_off(poll, n).as_secs()).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 120, 120, 120]);
+        assert_eq!(back_off(poll, i32::MAX), LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,190 @@
+//! From an approved plan to an operation.
+
+use std::time::Duration;
+
+use super::steps;
+use crate::approvals::{Approvals, Decision};
+use crate::commands::Catalogue;
+use crate::domain::cluster::NewCluster;
+use crate::domain::deploy::DeployOptions;
+use crate::domain::ids::{OperationId, PlanId};
+use crate::domain::names::ClusterName;
+use crate::domain::plan::{Plan, PlanState};
+use crate::store::operations::Started;
+use crate::store::{Store, StoreError};
+
+/// The command whose plans undo an operation.
+pub const UNDO_COMMAND: &str = "ops undo";
+
+/// What became of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartOutcome {
+    /// Its operation was created.
+    Started(OperationId),
+    /// More grants are needed.
+    Waiting {
+        /// Grants that count.
+        given: u32,
+        /// Grants that start it.
+        needed: u32,
+    },
+    /// The target changed meanwhile; the text says how.
+    Void(String),
+    /// It had ended before.
+    Ended,
+}
+
+/// Why a plan could not be started although it may.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The rows.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The plan was made by a version of the bot that this one does not understand.
+    #[error("the options of plan {plan} do not read")]
+    Options {
+        /// The plan.
+        plan: PlanId,
+        /// What does not read.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The command has no operation, or is not known any more.
+    #[error("the command `{command}` starts no operation")]
+    NoOperation {
+        /// The command.
+        command: String,
+    },
+}
+
+/// Starts approved plans. Calling it twice, or on two replicas, starts one operation.
+#[derive(Clone, Debug)]
+pub struct Starter {
+    store: Store,
+    approvals: Approvals,
+    catalogue: std::sync::Arc<Catalogue>,
+}
+
+impl Starter {
+    /// Over its parts.
+    pub fn new(store: Store, catalogue: std::sync::Arc<Catalogue>) -> Self {
+        Self {
+            approvals: Approvals::new(store.clone()),
+            store,
+            catalogue,
+        }
+    }
+
+    /// Counts the grants of a plan, and creates its operation if they suffice and the target is
+    /// still as the plan saw it.
+    ///
+    /// # Errors
+    /// [`StartError`]; the plan waits on.
+    pub async fn start_if_approved(&self, id: PlanId) -> Result<StartOutcome, StartError> {
+        match self.approvals.decide(id).await? {
+            Decision::Waiting { given, needed } => Ok(StartOutcome::Waiting { given, needed }),
+            Decision::Refused { .. } | Decision::NotWaiting => Ok(StartOutcome::Ended),
+            Decision::Approved { .. } => {
+                let Some(plan) = self.store.plan(id).await? else {
+                    return Ok(StartOutcome::Ended);
+                };
+                self.start(&plan).await
+            }
+        }
+    }
+
+    async fn start(&self, plan: &Plan) -> Result<StartOutcome, StartError> {
+        let command = &plan.essence.command;
+        let time_limit = self.time_limit(command)?;
+        let started = if command == UNDO_COMMAND {
+            let Some(operation) = self.store.operation_by_text(&undo_target(plan)).await? else {
+                return self.void(plan, "the operation is not there any more").await;
+            };
+            self.store.start_undo(plan, operation.id, time_limit).await
+        } else {
+            let current = self
+                .store
+                .cluster_by_name(&plan.essence.target)
+                .await?
+                .map_or(0, |c| c.revision);
+            if current != plan.essence.target_revision {
+                let why = format!("`{}` is at revision {current} now", plan.essence.target);
+                return self.void(plan, &why).await;
+            }
+            let new = new_cluster(plan)?;
+            self.store
+                .start_with_new_cluster(plan, &new, time_limit)
+                .await
+        };
+        match started {
+            Ok(Started::New(id)) => Ok(StartOutcome::Started(id)),
+            Ok(Started::NotWaiting) => Ok(StartOutcome::Ended),
+            Err(StoreError::Taken { what }) => {
+                self.void(
+                    plan,
+                    &format!("a cluster with the same {what} exists meanwhile"),
+                )
+                .await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn void(&self, plan: &Plan, why: &str) -> Result<StartOutcome, StartError> {
+        let reason = format!("{why}; run the command again for a new plan");
+        if self
+            .store
+            .end_plan(plan.id, PlanState::Void, &reason, None)
+            .await?
+        {
+            Ok(StartOutcome::Void(reason))
+        } else {
+            Ok(StartOutcome::Ended)
+        }
+    }
+
+    fn time_limit(&self, command: &str) -> Result<Duration, StartError> {
+        self.catalogue
+            .get(command)
+            .and_then(|command| command.operation.as_ref())
+            .map(|operation| operation.time_limit)
+            .ok_or_else(|| StartError::NoOperation {
+                command: command.to_owned(),
+            })
+    }
+}
+
+/// The id of the operation that an undo plan is about.
+fn undo_target(plan: &Plan) -> String {
+    let text = plan
+        .essence
+        .options
+        .get("operation")
+        .and_then(serde_json::Value::as_str);
+    text.unwrap_or_default().to_owned()
+}
+
+fn new_cluster(plan: &Plan) -> Result<NewCluster, StartError> {
+    let options: DeployOptions =
+        serde_json::from_value(plan.essence.options.clone()).map_err(|source| {
+            StartError::Options {
+                plan: plan.id,
+                source,
+            }
+        })?;
+    let name: &ClusterName = &options.name;
+    Ok(NewCluster {
+        name: name.clone(),
+        host: options.host.clone(),
+        owner: plan.requester,
+        purpose: options.purpose.clone(),
+        contact: options.contact.clone(),
+        ends_on: options.ends_on,
+        kubernetes_version: options.kubernetes_version.clone(),
+    })
+}
+
+/// The names of all steps, for the check of the command files.
+pub fn known_steps() -> Vec<&'static str> {
+    steps::Registry::all().names()
+}

@@ -1,0 +1,173 @@
+//! `create-infrastructure`: IM runs an infrastructure of the cluster's name.
+//!
+//! Looks for one of that name first and adopts it, since the answer to an earlier create may have
+//! got lost. The id is kept right after the create. Undo deletes the infrastructure and waits until
+//! IM does not know it any more.
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::of_im;
+use crate::domain::names::InfrastructureId;
+use crate::domain::tosca::{ToscaSecrets, infrastructure_name};
+use crate::domain::values::generate_token;
+use crate::operations::{Progress, Step, StepContext, StepError, Undo};
+use crate::services::im::{DeleteMode, ImError, Template};
+use crate::services::templates::TemplatesError;
+use crate::store::clusters::ClusterFacts;
+use crate::store::vault::{GATEWAY_TOKEN, GRAFANA_PASSWORD, KUBE_TOKEN};
+
+/// See the module.
+pub(super) struct CreateInfrastructure;
+
+/// What later steps and the undo need.
+#[derive(Serialize, Deserialize)]
+struct Output {
+    /// IM's id.
+    infrastructure: InfrastructureId,
+}
+
+#[async_trait]
+impl Step for CreateInfrastructure {
+    fn name(&self) -> &'static str {
+        "create-infrastructure"
+    }
+
+    async fn run(&self, context: &StepContext<'_>) -> Result<Progress, StepError> {
+        let im = &context.services.im;
+        let name = infrastructure_name(&context.cluster.name);
+        if let Some(Output { infrastructure }) = context.learnt_before() {
+            return keep(context, infrastructure).await;
+        }
+        let doing = "the infrastructures could not be listed";
+        let found = im
+            .find_by_name(&name)
+            .await
+            .map_err(|error| of_im(doing, error))?;
+        if let Some(first) = found.first() {
+            let others = found.len() - 1;
+            let note = if others == 0 {
+                String::new()
+            } else {
+                format!("; {others} more of that name exist")
+            };
+            context
+                .log(&format!(
+                    "adopted the infrastructure {first} of the name {name}{note}"
+                ))
+                .await?;
+            return keep(context, first.clone()).await;
+        }
+        let tosca = Template::tosca(document(context).await?);
+        context.still_ours().await?;
+        let doing = "IM did not create the infrastructure";
+        let id = im
+            .create(&tosca)
+            .await
+            .map_err(|error| of_im(doing, error))?;
+        context
+            .learn(&Output {
+                infrastructure: id.clone(),
+            })
+            .await?;
+        context
+            .log(&format!(
+                "created the infrastructure {id} of the name {name}"
+            ))
+            .await?;
+        keep(context, id).await
+    }
+
+    async fn undo(&self, context: &StepContext<'_>) -> Result<Undo, StepError> {
+        let im = &context.services.im;
+        let name = infrastructure_name(&context.cluster.name);
+        let doing = "the infrastructures could not be listed";
+        let found = im
+            .find_by_name(&name)
+            .await
+            .map_err(|error| of_im(doing, error))?;
+        if found.is_empty() {
+            context
+                .store
+                .forget_infrastructure(context.cluster.id)
+                .await?;
+            context.log("the infrastructure is gone").await?;
+            return Ok(Undo::Undone);
+        }
+        for id in &found {
+            match im.delete(id, DeleteMode::Careful).await {
+                Ok(()) | Err(ImError::NotFound { .. } | ImError::Conflict { .. }) => {}
+                Err(error) => return Err(of_im("IM did not delete the infrastructure", error)),
+            }
+        }
+        Ok(Undo::Wait {
+            after: context.services.settings.poll,
+            note: "until IM has deleted the infrastructure".to_owned(),
+        })
+    }
+}
+
+async fn keep(context: &StepContext<'_>, id: InfrastructureId) -> Result<Progress, StepError> {
+    let facts = ClusterFacts {
+        infrastructure: Some(id.clone()),
+        ..ClusterFacts::default()
+    };
+    context
+        .store
+        .learn_about_cluster(context.cluster.id, &facts)
+        .await?;
+    let output = Output { infrastructure: id };
+    Ok(Progress::Done(
+        serde_json::to_value(output).unwrap_or_default(),
+    ))
+}
+
+/// The TOSCA document, **with secrets**; the same at every call.
+async fn document(context: &StepContext<'_>) -> Result<SecretString, StepError> {
+    let options = context.deploy_options()?;
+    let template = context
+        .services
+        .templates
+        .fetch(options.method)
+        .await
+        .map_err(of_templates)?;
+    let vault = context.vault;
+    let owner = context.cluster_secrets();
+    let auth = context.services.im.authorization().map_err(|error| {
+        of_im(
+            "the credentials for IM can't be written",
+            ImError::Credential(error),
+        )
+    })?;
+    let secrets = ToscaSecrets {
+        kubernetes_token: vault
+            .get_or_make(&owner, KUBE_TOKEN, generate_token)
+            .await?,
+        grafana_password: vault
+            .get_or_make(&owner, GRAFANA_PASSWORD, generate_token)
+            .await?,
+        jupyterhub_token: vault
+            .get_or_make(&owner, GATEWAY_TOKEN, generate_token)
+            .await?,
+        im_auth: Some(auth),
+    };
+    let image = context.services.settings.image_for(&options);
+    template
+        .fill(&options, image.as_deref(), &secrets)
+        .map_err(|error| StepError::Fatal {
+            reason: "the TOSCA document could not be made".to_owned(),
+            hint: "the templates changed since the plan was made; undo and deploy again".to_owned(),
+            source: Some(error.into()),
+        })
+}
+
+fn of_templates(error: TemplatesError) -> StepError {
+    let hint = "see whether the source of the templates answers, then retry";
+    StepError::of_service(
+        error.is_transient(),
+        "the TOSCA templates could not be read",
+        hint,
+        error,
+    )
+}

@@ -1,0 +1,263 @@
+//! `install-daskhub`: helm has installed or upgraded the release.
+//!
+//! First a release that a killed helm left `pending-…` is brought back; then the API server is
+//! asked whether it would accept the values (`--dry-run=server`); then the chart's CRDs are applied
+//! if they differ, since helm never upgrades them; then helm runs, detached from the connection,
+//! under a run id made of the operation and a round. Any later look attaches to that run instead of
+//! starting another. A run that ended badly is cleaned up, and a retry is the next round.
+//! Undo uninstalls the release; user volumes stay until the infrastructure goes.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::render_values::rendered;
+use crate::operations::{Progress, Step, StepContext, StepError, Undo};
+use crate::services::helm::{Helm, HelmError, HelmFailure, HelmRun, LogPiece, Recovery, RunId};
+
+/// See the module.
+pub(super) struct InstallDaskhub;
+
+/// Where it is.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Output {
+    /// The round of helm, from 1; 0 before the first.
+    round: u32,
+    /// Bytes of the run's log that are in ours.
+    log_offset: u64,
+    /// When the round began.
+    began_at: Option<chrono::DateTime<chrono::Utc>>,
+    /// Whether the round is over, so that a retry begins the next.
+    over: bool,
+    /// Helm's number of the revision that runs.
+    helm_revision: u32,
+}
+
+#[async_trait]
+impl Step for InstallDaskhub {
+    fn name(&self) -> &'static str {
+        "install-daskhub"
+    }
+
+    async fn run(&self, context: &StepContext<'_>) -> Result<Progress, StepError> {
+        let frontend = context
+            .services
+            .frontend(context.cluster, context.vault)
+            .await?;
+        let helm = Helm::new(&frontend, &context.services.settings.helm);
+        let mut at = context.learnt_before::<Output>().unwrap_or_default();
+        if at.round == 0 || at.over {
+            prepare(context, &helm).await?;
+            at = Output {
+                round: at.round + 1,
+                began_at: Some(context.store.clock().now()),
+                ..Output::default()
+            };
+            context.learn(&at).await?;
+        }
+        let run = RunId::new(context.operation.id, at.round);
+        let options = context.deploy_options()?;
+        let values = rendered(context).await?;
+        context.still_ours().await?;
+        helm.start_or_attach(&run, &options.chart_version, &values)
+            .await
+            .map_err(of_helm)?;
+        follow(context, &helm, &run, at).await
+    }
+
+    async fn undo(&self, context: &StepContext<'_>) -> Result<Undo, StepError> {
+        let at = context.learnt_before::<Output>().unwrap_or_default();
+        if at.round == 0 || context.cluster.host_key.is_none() {
+            return Ok(Undo::Undone);
+        }
+        let frontend = context
+            .services
+            .frontend(context.cluster, context.vault)
+            .await?;
+        let helm = Helm::new(&frontend, &context.services.settings.helm);
+        let run = RunId::new(context.operation.id, at.round);
+        if helm.is_running().await.map_err(of_helm)? {
+            helm.stop(&run).await.map_err(of_helm)?;
+            return Ok(Undo::Wait {
+                after: context.services.settings.poll,
+                note: "until helm has ended".to_owned(),
+            });
+        }
+        helm.uninstall().await.map_err(of_helm)?;
+        helm.cleanup(&run).await.map_err(of_helm)?;
+        context.log("the release is uninstalled").await?;
+        Ok(Undo::Undone)
+    }
+}
+
+/// What comes before a new round: no pending release, accepted values, current CRDs.
+async fn prepare(context: &StepContext<'_>, helm: &Helm<'_>) -> Result<(), StepError> {
+    match helm.recover().await.map_err(of_helm)? {
+        Recovery::NotNeeded => {}
+        Recovery::Uninstalled => {
+            context
+                .log("an unfinished install was left by a killed helm; it is removed")
+                .await?;
+        }
+        Recovery::RolledBack { to } => {
+            let text =
+                format!("an unfinished upgrade was left by a killed helm; rolled back to {to}");
+            context.log(&text).await?;
+        }
+    }
+    let options = context.deploy_options()?;
+    let version = &options.chart_version;
+    if helm.crds_differ(version).await.map_err(of_helm)? {
+        let applied = helm.apply_crds(version).await.map_err(of_helm)?;
+        context
+            .log(&format!("applied the chart's CRDs: {}", applied.join(", ")))
+            .await?;
+    }
+    context
+        .note("asks the API server whether it accepts the values")
+        .await?;
+    let values = rendered(context).await?;
+    helm.dry_run(version, &values).await.map_err(of_helm)?;
+    context
+        .log("the API server accepts the values (--dry-run=server)")
+        .await
+}
+
+/// Looks how far the run is and takes its log over.
+async fn follow(
+    context: &StepContext<'_>,
+    helm: &Helm<'_>,
+    run: &RunId,
+    mut at: Output,
+) -> Result<Progress, StepError> {
+    let poll = context.services.settings.poll;
+    loop {
+        match helm.poll(run, at.log_offset).await.map_err(of_helm)? {
+            HelmRun::Running { log } => {
+                take_over(context, &mut at, &log).await?;
+                if too_long(context, &at) {
+                    helm.stop(run).await.map_err(of_helm)?;
+                }
+                return Ok(Progress::Wait {
+                    after: poll,
+                    note: "helm upgrade --install --wait".to_owned(),
+                });
+            }
+            HelmRun::Ended { log, .. } if !log.text.is_empty() => {
+                take_over(context, &mut at, &log).await?;
+            }
+            HelmRun::Ended { code: 0, .. } => return finish(context, helm, run, at).await,
+            HelmRun::Ended { .. } => return Err(failed(context, helm, run, at).await?),
+            HelmRun::Lost { log } => {
+                take_over(context, &mut at, &log).await?;
+                at.over = true;
+                context.learn(&at).await?;
+                return Err(StepError::Retry {
+                    reason: "helm was killed on the front end".to_owned(),
+                    hint: "see whether the front end was restarted, then retry".to_owned(),
+                    source: None,
+                });
+            }
+            HelmRun::Absent => {
+                at.over = true;
+                context.learn(&at).await?;
+                return Err(StepError::Retry {
+                    reason: "the front end forgot the run of helm".to_owned(),
+                    hint: "see whether somebody emptied /var/tmp there, then retry".to_owned(),
+                    source: None,
+                });
+            }
+        }
+    }
+}
+
+async fn take_over(
+    context: &StepContext<'_>,
+    at: &mut Output,
+    log: &LogPiece,
+) -> Result<(), StepError> {
+    if log.next_offset == at.log_offset {
+        return Ok(());
+    }
+    at.log_offset = log.next_offset;
+    context.learn(&*at).await?;
+    context.log(&log.text).await
+}
+
+fn too_long(context: &StepContext<'_>, at: &Output) -> bool {
+    let now = context.store.clock().now();
+    at.began_at.is_some_and(|began| {
+        (now - began)
+            .to_std()
+            .is_ok_and(|took| took > context.services.settings.helm_limit)
+    })
+}
+
+async fn finish(
+    context: &StepContext<'_>,
+    helm: &Helm<'_>,
+    run: &RunId,
+    at: Output,
+) -> Result<Progress, StepError> {
+    let release = helm.release().await.map_err(of_helm)?;
+    let revision = release.map_or(0, |release| release.revision);
+    let at = Output {
+        over: true,
+        helm_revision: revision,
+        ..at
+    };
+    // First the mark: after the clean-up the run can't be asked any more.
+    context.learn(&at).await?;
+    helm.cleanup(run).await.map_err(of_helm)?;
+    context
+        .log(&format!("helm revision {revision} is deployed"))
+        .await?;
+    Ok(Progress::Done(serde_json::to_value(at).unwrap_or_default()))
+}
+
+async fn failed(
+    context: &StepContext<'_>,
+    helm: &Helm<'_>,
+    run: &RunId,
+    at: Output,
+) -> Result<StepError, StepError> {
+    let lines = context
+        .store
+        .log_tail(context.operation.id, &context.step.name, 30)
+        .await?;
+    let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
+    let text = text.join("\n");
+    context.learn(&Output { over: true, ..at }).await?;
+    helm.cleanup(run).await.map_err(of_helm)?;
+    let failure = HelmFailure::read(&text);
+    let last = text
+        .lines()
+        .rev()
+        .find(|line| line.contains("Error"))
+        .unwrap_or_default();
+    let reason = format!(
+        "helm failed: {} ({})",
+        failure.describe(),
+        last.chars().take(300).collect::<String>()
+    );
+    let hint = failure.hint().to_owned();
+    Ok(if failure.is_transient() {
+        StepError::Retry {
+            reason,
+            hint,
+            source: None,
+        }
+    } else {
+        StepError::Fatal {
+            reason,
+            hint,
+            source: None,
+        }
+    })
+}
+
+/// An error of helm as a step's.
+pub(super) fn of_helm(error: HelmError) -> StepError {
+    let hint = error.hint();
+    StepError::of_service(error.is_transient(), "helm could not be run", hint, error)
+}

@@ -1,0 +1,113 @@
+//! The steps, one file each.
+//!
+//! To add a step: write `<name_with_underscores>.rs` in the order module doc (what it changes
+//! outside, how it recognises that it was already done, what undo does) → `Output` → `run` →
+//! `undo` → tests; add it to [`Registry::all`]; name it in a command file. Three rules:
+//!
+//! 1. *Look before you act*: ask the service whether it is done already.
+//! 2. *Keep what you learnt right after the effect* ([`StepContext::learn`]), before anything else.
+//! 3. *At least once*: running twice must be harmless; a process may die between any two lines.
+//!
+//! A step that has to wait answers [`Progress::Wait`](super::Progress::Wait) and is run again
+//! later; it never sleeps.
+
+mod check_dns_name;
+mod check_hub;
+mod check_oidc_client;
+mod connect;
+mod create_infrastructure;
+mod install_daskhub;
+mod keep_access;
+mod point_dns_name;
+mod reconfigure;
+mod record_revision;
+mod render_values;
+mod wait_for_deployments;
+mod wait_until_configured;
+
+use std::collections::BTreeMap;
+
+use super::{Step, StepContext, StepError};
+use crate::domain::names::InfrastructureId;
+use crate::services::im::ImError;
+
+/// All steps by name.
+pub struct Registry(BTreeMap<&'static str, Box<dyn Step>>);
+
+impl Registry {
+    /// Every step that this bot knows.
+    pub fn all() -> Self {
+        let steps: Vec<Box<dyn Step>> = vec![
+            Box::new(check_dns_name::CheckDnsName),
+            Box::new(check_oidc_client::CheckOidcClient),
+            Box::new(create_infrastructure::CreateInfrastructure),
+            Box::new(wait_until_configured::WaitUntilConfigured::FIRST),
+            Box::new(keep_access::KeepAccess),
+            Box::new(point_dns_name::PointDnsName),
+            Box::new(reconfigure::Reconfigure),
+            Box::new(wait_until_configured::WaitUntilConfigured::AGAIN),
+            Box::new(connect::Connect),
+            Box::new(render_values::RenderValues),
+            Box::new(install_daskhub::InstallDaskhub),
+            Box::new(wait_for_deployments::WaitForDeployments),
+            Box::new(check_hub::CheckHub),
+            Box::new(record_revision::RecordRevision),
+        ];
+        Self(steps.into_iter().map(|step| (step.name(), step)).collect())
+    }
+
+    /// The step of this name.
+    pub fn get(&self, name: &str) -> Option<&dyn Step> {
+        self.0.get(name).map(AsRef::as_ref)
+    }
+
+    /// The names, sorted.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.keys().copied().collect()
+    }
+}
+
+/// The infrastructure of the cluster.
+fn infrastructure<'a>(context: &'a StepContext<'_>) -> Result<&'a InfrastructureId, StepError> {
+    context.cluster.infrastructure.as_ref().ok_or_else(|| {
+        StepError::needs_human(
+            "the cluster has no infrastructure",
+            "retry after `create-infrastructure` has run",
+        )
+    })
+}
+
+/// An error of Infrastructure Manager as a step's.
+fn of_im(doing: &str, error: ImError) -> StepError {
+    let hint = if error.needs_token() {
+        "renew the access token in the bot's configuration, then retry"
+    } else {
+        match &error {
+            ImError::NotOurs { .. } => {
+                "the infrastructure belongs to somebody else: ask its owner, then retry"
+            }
+            ImError::NotFound { .. } => {
+                "somebody deleted the infrastructure: undo this operation and deploy again"
+            }
+            ImError::LoginRefused { .. } | ImError::Credential(_) | ImError::BaseUrl => {
+                "mend the IM credentials in the bot's configuration, then retry"
+            }
+            _ => "see whether IM answers, then retry",
+        }
+    };
+    StepError::of_service(error.is_transient(), doing, hint, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_is_found_by_the_name_it_has() {
+        let registry = Registry::all();
+        assert_eq!(registry.names().len(), 14);
+        for name in registry.names() {
+            assert_eq!(registry.get(name).unwrap().name(), name);
+        }
+    }
+}
