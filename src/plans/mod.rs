@@ -1,1 +1,215 @@
-//! plans: see docs/.
+//! Plans: what exactly a command would change, found out without changing anything.
+//!
+//! A plan is made once, kept with its digest and posted; see [`crate::domain::plan`]. Everything
+//! that could be in the way is looked for here, *before* anybody is asked to approve: a plan that
+//! can't work is refused privately, with all its problems at once.
+//!
+//! **Invariant:** nothing outside is changed. Services are only asked.
+
+mod completion;
+mod deploy;
+mod undo;
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use crate::commands::value::Options;
+use crate::commands::{Catalogue, Command};
+use crate::domain::ids::{DiscordChannelId, PlanId};
+use crate::domain::names::HostName;
+use crate::domain::person::Person;
+use crate::domain::plan::{
+    ApprovalRule, Plan, PlanContent, PlanDigest, PlanEssence, PlanFile, PlanState,
+};
+use crate::operations::Services;
+use crate::store::vault::{Vault, VaultError};
+use crate::store::{Store, StoreError};
+
+/// How many plans may wait at once; more would bury those who approve.
+const WAITING_MAX: usize = 100;
+
+/// How the making of a plan ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Planned {
+    /// It is kept and will be posted.
+    Posted(PlanId),
+    /// It can't work; every problem, for a private answer. Nothing was changed.
+    Refused(Vec<String>),
+}
+
+/// Why no plan could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The rows.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The secrets.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The command has no plan.
+    #[error("the command `{command}` makes no plan")]
+    NoPlan {
+        /// The command.
+        command: String,
+    },
+}
+
+/// What the configuration says, as far as plans need it.
+#[derive(Clone, Debug)]
+pub struct PlanSettings {
+    /// The e-mail for Let's Encrypt when none is given.
+    pub email: Option<String>,
+    /// The chart version when none is given.
+    pub chart_version: String,
+    /// The chart versions that complete.
+    pub known_charts: Vec<String>,
+    /// Host names must lie below one of these.
+    pub domains: Vec<HostName>,
+}
+
+/// Makes plans.
+#[derive(Clone, Debug)]
+pub struct Planner {
+    store: Store,
+    vault: Vault,
+    services: Arc<Services>,
+    catalogue: Arc<Catalogue>,
+    settings: PlanSettings,
+}
+
+/// A plan that only has to be kept.
+struct Draft {
+    target: String,
+    options: serde_json::Value,
+    target_revision: i32,
+    steps: Vec<String>,
+    content: PlanContent,
+    files: Vec<PlanFile>,
+}
+
+impl Planner {
+    /// Over its parts.
+    pub fn new(
+        store: Store,
+        vault: Vault,
+        services: Arc<Services>,
+        catalogue: Arc<Catalogue>,
+        settings: PlanSettings,
+    ) -> Self {
+        Self {
+            store,
+            vault,
+            services,
+            catalogue,
+            settings,
+        }
+    }
+
+    /// Makes the plan of a command, keeps it and tells it to the channel.
+    ///
+    /// # Errors
+    /// When the database fails; everything else that is in the way is [`Planned::Refused`].
+    pub async fn make(
+        &self,
+        command: &Command,
+        options: &Options,
+        requester: &Person,
+        channel: DiscordChannelId,
+    ) -> Result<Planned, PlanError> {
+        if self.store.waiting_plans().await?.len() >= WAITING_MAX {
+            return Ok(Planned::Refused(vec![format!(
+                "{WAITING_MAX} plans wait for approval already; have some of them decided first"
+            )]));
+        }
+        let name = command.name();
+        let draft = match name.as_str() {
+            "deploy" => self.draft_deploy(command, options).await?,
+            crate::operations::start::UNDO_COMMAND => self.draft_undo(options).await?,
+            _ => return Err(PlanError::NoPlan { command: name }),
+        };
+        match draft {
+            Err(problems) => Ok(Planned::Refused(problems)),
+            Ok(draft) => self
+                .keep(command, draft, requester, channel)
+                .await
+                .map(Planned::Posted),
+        }
+    }
+
+    /// The plan that undoes an operation, as its button asks for it.
+    ///
+    /// # Errors
+    /// As [`Planner::make`].
+    pub async fn undo(
+        &self,
+        operation: &str,
+        requester: &Person,
+        channel: DiscordChannelId,
+    ) -> Result<Planned, PlanError> {
+        let name = crate::operations::start::UNDO_COMMAND;
+        let no_plan = || PlanError::NoPlan {
+            command: name.to_owned(),
+        };
+        let command = self.catalogue.get(name).ok_or_else(no_plan)?;
+        let raw = [("operation".to_owned(), operation.into())]
+            .into_iter()
+            .collect();
+        match crate::commands::options::parse_options(command, &raw) {
+            Ok(options) => self.make(command, &options, requester, channel).await,
+            Err(problems) => Ok(Planned::Refused(
+                problems.iter().map(ToString::to_string).collect(),
+            )),
+        }
+    }
+
+    async fn keep(
+        &self,
+        command: &Command,
+        draft: Draft,
+        requester: &Person,
+        channel: DiscordChannelId,
+    ) -> Result<PlanId, PlanError> {
+        let no_plan = || PlanError::NoPlan {
+            command: command.name(),
+        };
+        let approvals = command.approvals.as_ref().ok_or_else(no_plan)?;
+        let now = self.store.clock().now();
+        let essence = PlanEssence {
+            command: command.name(),
+            target: draft.target,
+            options: draft.options,
+            target_revision: draft.target_revision,
+            steps: draft.steps,
+        };
+        let delta = |duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::hours(24));
+        let plan = Plan {
+            id: PlanId::new(),
+            digest: PlanDigest::of(&essence),
+            essence,
+            content: draft.content,
+            rule: ApprovalRule {
+                needed: approvals.needed,
+                from: approvals.from.clone(),
+                then_ask: approvals.then_ask.clone(),
+                may_force: approvals.force,
+            },
+            requester: requester.id,
+            channel,
+            state: PlanState::Waiting,
+            state_reason: None,
+            superseded_by: None,
+            created_at: now,
+            expires_at: now + delta(approvals.expire_after),
+            posted_in_full_at: None,
+            reminded_at: None,
+            forced: None,
+            reviewed_by: None,
+        };
+        let remind_at = approvals.remind_after.map(|after| now + delta(after));
+        self.store
+            .insert_plan(&plan, remind_at, &draft.files)
+            .await?;
+        Ok(plan.id)
+    }
+}

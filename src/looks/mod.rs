@@ -1,0 +1,101 @@
+//! Looks: the answers of commands that change nothing.
+//!
+//! Each asks the store first and the outside systems after, within a short time; what does not
+//! answer is said to be unknown instead of holding up the rest.
+//!
+//! **Invariant:** nothing here changes anything, in the store or outside.
+
+pub mod checkin;
+pub mod dns;
+pub mod status;
+
+use std::sync::Arc;
+
+use crate::operations::Services;
+use crate::store::vault::{Vault, VaultError};
+use crate::store::{Store, StoreError};
+
+/// How good the news is; decides a colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// All is well.
+    Good,
+    /// Neither nor.
+    Neutral,
+    /// Somebody should look soon.
+    Warn,
+    /// Something is broken.
+    Bad,
+}
+
+/// An answer, without how it looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it is about.
+    pub title: String,
+    /// How good the news is.
+    pub tone: Tone,
+    /// The answer in a sentence or a list.
+    pub text: String,
+    /// Names and values.
+    pub fields: Vec<(String, String)>,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl Report {
+    /// A short answer.
+    pub fn new(title: impl Into<String>, tone: Tone, text: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            tone,
+            text: text.into(),
+            fields: Vec::new(),
+            hint: None,
+        }
+    }
+
+    /// Adds a name and a value.
+    #[must_use]
+    pub fn field(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.fields.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// The rows.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The secrets.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// Answers.
+#[derive(Clone, Debug)]
+pub struct Looks {
+    store: Store,
+    vault: Vault,
+    services: Arc<Services>,
+}
+
+impl Looks {
+    /// Over its parts.
+    pub fn new(store: Store, vault: Vault, services: Arc<Services>) -> Self {
+        Self {
+            store,
+            vault,
+            services,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `status` and `list`: one cluster at one look, and all of them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{LookError, Looks, Report, Tone};
+use crate::domain::cluster::{Cluster, Phase};
+use crate::operations::services::address_of;
+use crate::services::checkin::read_expiry;
+use crate::services::kubernetes::Kubernetes;
+
+/// How long an outside system may take before it is said to be unknown.
+const LOOK_LIMIT: Duration = Duration::from_secs(8);
+
+/// A token that ends sooner than this is a warning.
+const TOKEN_SOON_H: i64 = 24;
+
+impl Looks {
+    /// One look at a cluster; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// When the database fails; what does not answer is part of the report.
+    pub async fn status(&self, name: &str) -> Result<Option<Report>, LookError> {
+        let Some(cluster) = self.store.cluster_by_name(name).await? else {
+            return Ok(None);
+        };
+        let operations = self.store.recent_operations(Some(name), 1).await?;
+        let open = operations
+            .first()
+            .filter(|operation| !operation.state.is_final());
+        let (im, nodes, hub) = tokio::join!(
+            self.im_state(&cluster),
+            self.nodes(&cluster),
+            self.hub(&cluster)
+        );
+        let tone = match (cluster.phase, hub.0) {
+            (Phase::Running, true) => Tone::Good,
+            (Phase::Running, false) | (Phase::Failed, _) => Tone::Bad,
+            (Phase::Deploying, _) => Tone::Neutral,
+            (Phase::Removed, _) => Tone::Neutral,
+        };
+        let mut report = Report::new(
+            format!("`{}` is {}", cluster.name, cluster.phase.as_str()),
+            tone,
+            format!("https://{}/", cluster.host),
+        )
+        .field("Hub", hub.1)
+        .field("Nodes", nodes)
+        .field("Infrastructure", im)
+        .field("Chart", version(cluster.chart_version.as_deref()))
+        .field("Kubernetes", version(cluster.kubernetes_version.as_deref()))
+        .field("Revision", cluster.revision.to_string())
+        .field("Token", self.token(self.store.clock().now()))
+        .field("Owner", format!("<@{}>", cluster.owner))
+        .field(
+            "Until",
+            cluster
+                .ends_on
+                .map_or_else(|| "no end date".to_owned(), |day| day.to_string()),
+        );
+        if let Some(purpose) = &cluster.purpose {
+            report = report.field("Purpose", purpose.clone());
+        }
+        if let Some(contact) = &cluster.contact {
+            report = report.field("Contact", contact.clone());
+        }
+        if let Some(open) = open {
+            report = report.field(
+                "Open operation",
+                format!(
+                    "`{}` {} is {}",
+                    open.id.short(),
+                    open.command,
+                    open.state.as_str()
+                ),
+            );
+        }
+        Ok(Some(report))
+    }
+
+    /// Every cluster, a line each, from the store alone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list(&self) -> Result<Report, LookError> {
+        let clusters = self.store.clusters().await?;
+        if clusters.is_empty() {
+            return Ok(
+                Report::new("No clusters yet", Tone::Neutral, "nothing is deployed")
+                    .hint("deploy one with `/pangeo deploy`"),
+            );
+        }
+        let lines: Vec<String> = clusters.iter().map(line).collect();
+        let title = match clusters.len() {
+            1 => "1 cluster".to_owned(),
+            count => format!("{count} clusters"),
+        };
+        Ok(Report::new(title, Tone::Neutral, lines.join("\n")))
+    }
+
+    async fn im_state(&self, cluster: &Cluster) -> String {
+        let Some(id) = &cluster.infrastructure else {
+            return "none yet".to_owned();
+        };
+        match tokio::time::timeout(LOOK_LIMIT, self.services.im.state(id)).await {
+            Ok(Ok(state)) => format!("{} ({} VMs) `{id}`", state.state, state.vm_states.len()),
+            Ok(Err(error)) => format!("unknown: {error}"),
+            Err(_) => "unknown: IM does not answer".to_owned(),
+        }
+    }
+
+    async fn nodes(&self, cluster: &Cluster) -> String {
+        if cluster.host_key.is_none() {
+            return "none yet".to_owned();
+        }
+        let look = async {
+            let frontend = self
+                .services
+                .frontend(cluster, &self.vault)
+                .await
+                .map_err(|error| error.for_people())?;
+            let kubernetes = Kubernetes::connect(frontend)
+                .await
+                .map_err(|e| e.to_string())?;
+            kubernetes.nodes().await.map_err(|e| e.to_string())
+        };
+        match tokio::time::timeout(LOOK_LIMIT, look).await {
+            Ok(Ok(nodes)) => {
+                let ready = nodes.iter().filter(|node| node.ready).count();
+                let workers = nodes.iter().filter(|node| !node.is_control_plane).count();
+                format!("{ready} of {} ready, {workers} workers", nodes.len())
+            }
+            Ok(Err(error)) => format!("unknown: {error}"),
+            Err(_) => "unknown: the front end does not answer".to_owned(),
+        }
+    }
+
+    async fn hub(&self, cluster: &Cluster) -> (bool, String) {
+        let Ok(address) = address_of(cluster) else {
+            return (false, "none yet".to_owned());
+        };
+        let target = self.services.hub_target(cluster, address);
+        match tokio::time::timeout(LOOK_LIMIT, self.services.hubs.check(&target)).await {
+            Ok(Ok(check)) => {
+                let version = check.version.as_deref().unwrap_or("of unknown version");
+                let certificate = check.certificate_expires_at.map_or_else(String::new, |at| {
+                    format!(", certificate until {}", at.format("%Y-%m-%d"))
+                });
+                (true, format!("answers, JupyterHub {version}{certificate}"))
+            }
+            Ok(Err(error)) => (false, error.to_string()),
+            Err(_) => (false, "does not answer".to_owned()),
+        }
+    }
+
+    /// When the bot's own access token ends.
+    fn token(&self, now: DateTime<Utc>) -> String {
+        let Some(token) = self.services.settings.token.get() else {
+            return "the bot logs in to IM with a password".to_owned();
+        };
+        match read_expiry(&token) {
+            None => "without a readable end".to_owned(),
+            Some(at) if at <= now => format!("⚠ ended <t:{}:R>", at.timestamp()),
+            Some(at) if (at - now).num_hours() < TOKEN_SOON_H => {
+                format!("⚠ ends <t:{}:R>", at.timestamp())
+            }
+            Some(at) => format!("ends <t:{}:R>", at.timestamp()),
+        }
+    }
+}
+
+fn version(version: Option<&str>) -> String {
+    version.unwrap_or("not yet").to_owned()
+}
+
+fn line(cluster: &Cluster) -> String {
+    let until = cluster
+        .ends_on
+        .map_or_else(String::new, |day| format!(" · until {day}"));
+    let purpose = cluster
+        .purpose
+        .as_deref()
+        .map_or_else(String::new, |purpose| format!(" · {purpose}"));
+    format!(
+        "`{}` {} · https://{}/ · revision {} · <@{}>{purpose}{until}",
+        cluster.name,
+        cluster.phase.as_str(),
+        cluster.host,
+        cluster.revision,
+        cluster.owner
+    )
+}

@@ -1,0 +1,102 @@
+//! What completes while somebody types.
+
+use std::collections::BTreeMap;
+
+use super::Planner;
+use crate::commands::Complete;
+use crate::domain::deploy::Method;
+
+/// Discord shows no more.
+const SHOWN: usize = 25;
+
+impl Planner {
+    /// Up to 25 values that contain what was typed. A source that does not answer completes to
+    /// nothing, since a completion has no place for an error.
+    pub async fn complete(
+        &self,
+        source: &Complete,
+        typed: &str,
+        so_far: &BTreeMap<String, String>,
+    ) -> Vec<String> {
+        let all = match source {
+            Complete::Clusters => self.cluster_names().await,
+            Complete::Hosts => self.hosts().await,
+            Complete::Operations => self.operations().await,
+            Complete::Credentials => self.services.settings.credential_names(),
+            Complete::SiteImages => self.site_images(so_far.get("credential")).await,
+            Complete::ChartVersions => self.settings.known_charts.clone(),
+            Complete::Commands => self
+                .catalogue
+                .commands()
+                .map(|command| command.name())
+                .collect(),
+            Complete::Template(input) => self.template_values(input).await,
+        };
+        let typed = typed.to_lowercase();
+        all.into_iter()
+            .filter(|one| one.to_lowercase().contains(&typed))
+            .take(SHOWN)
+            .collect()
+    }
+
+    /// What was read last, so that a slow source does not hold up who types.
+    async fn template_values(&self, input: &str) -> Vec<String> {
+        let templates = &self.services.templates;
+        let template = match templates.remembered(Method::Helm) {
+            Some(template) => Some(template),
+            None => templates.fetch(Method::Helm).await.ok(),
+        };
+        template
+            .map(|template| template.allowed(input))
+            .unwrap_or_default()
+    }
+
+    async fn cluster_names(&self) -> Vec<String> {
+        let clusters = self.store.clusters().await.unwrap_or_default();
+        clusters
+            .into_iter()
+            .map(|cluster| cluster.name.to_string())
+            .collect()
+    }
+
+    async fn hosts(&self) -> Vec<String> {
+        let clusters = self.store.clusters().await.unwrap_or_default();
+        let mut hosts: Vec<String> = clusters.into_iter().map(|c| c.host.to_string()).collect();
+        let secrets = self.store.all_secrets().await.unwrap_or_default();
+        hosts.extend(
+            secrets
+                .into_iter()
+                .filter(|row| row.owner_kind == "host")
+                .map(|row| row.owner),
+        );
+        hosts.sort();
+        hosts.dedup();
+        hosts
+    }
+
+    async fn operations(&self) -> Vec<String> {
+        let operations = self
+            .store
+            .recent_operations(None, 25)
+            .await
+            .unwrap_or_default();
+        operations
+            .into_iter()
+            .map(|operation| operation.id.short())
+            .collect()
+    }
+
+    async fn site_images(&self, credential: Option<&String>) -> Vec<String> {
+        let settings = &self.services.settings;
+        let Some(credential) = settings.credential_named(credential.map(String::as_str)) else {
+            return Vec::new();
+        };
+        let images = self
+            .services
+            .im
+            .images(&credential.name)
+            .await
+            .unwrap_or_default();
+        images.into_iter().map(|image| image.uri).collect()
+    }
+}
