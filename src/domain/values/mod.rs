@@ -9,6 +9,7 @@
 //! only [`DaskhubValues::render`] shows them.
 
 pub mod python;
+pub mod schema;
 
 use std::time::Duration;
 
