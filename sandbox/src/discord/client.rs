@@ -189,7 +189,7 @@ impl State {
         };
         let number: Id = id
             .parse()
-            .map_err(|_| Refused(format!("`{name}` is no id")))?;
+            .map_err(|_why| Refused(format!("`{name}` is no id")))?;
         if let (6 | 9, Some(account)) = (kind, self.account(number)) {
             put("users", shapes::user(account));
             put("members", shapes::bare_member(account));

@@ -460,7 +460,7 @@ impl Connection {
             return Ok(());
         }
         self.count_send()?;
-        let payload: Value = serde_json::from_str(&text).map_err(|_| End::Code(4002))?;
+        let payload: Value = serde_json::from_str(&text).map_err(|_why| End::Code(4002))?;
         let data = payload.get("d").cloned().unwrap_or(Value::Null);
         match payload.get("op").and_then(Value::as_u64) {
             Some(1) => {
@@ -468,7 +468,7 @@ impl Connection {
                 let ack = json!({"t": null, "s": null, "op": 11, "d": null});
                 self.send(ack.to_string())
                     .await
-                    .map_err(|_| End::ByBot(false))
+                    .map_err(|_why| End::ByBot(false))
             }
             Some(2) => self.on_identify(&data),
             Some(6) => self.on_resume(&data).await,
@@ -518,7 +518,7 @@ impl Connection {
         let invalid = json!({"t": null, "s": null, "op": 9, "d": false});
         self.send(invalid.to_string())
             .await
-            .map_err(|_| End::ByBot(false))
+            .map_err(|_why| End::ByBot(false))
     }
 }
 

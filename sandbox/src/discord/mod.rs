@@ -187,37 +187,21 @@ impl Discord {
     }
 
     /// The bot's token.
-    #[expect(
-        clippy::unused_self,
-        reason = "tests should not care that it is constant"
-    )]
     pub fn token(&self) -> &'static str {
         TOKEN
     }
 
     /// The application's id, which is also the bot user's.
-    #[expect(
-        clippy::unused_self,
-        reason = "tests should not care that it is constant"
-    )]
     pub fn application_id(&self) -> Id {
         APPLICATION
     }
 
     /// The guild's id.
-    #[expect(
-        clippy::unused_self,
-        reason = "tests should not care that it is constant"
-    )]
     pub fn guild_id(&self) -> Id {
         GUILD
     }
 
     /// The id of `#pangeo`, the bot's channel.
-    #[expect(
-        clippy::unused_self,
-        reason = "tests should not care that it is constant"
-    )]
     pub fn channel_id(&self) -> Id {
         PANGEO_CHANNEL
     }

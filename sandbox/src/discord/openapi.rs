@@ -4,49 +4,64 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::Context;
-use jsonschema::Validator;
+use jsonschema::{Draft, Registry, RegistryBuilder, Validator};
 use serde_json::{Value, json};
 
 use super::journal::Violation;
 use super::{Discord, lock};
 
-/// Compiled validators.
+/// Under which address the description's components are known to the validators.
+const HOME: &str = "https://discord.invalid/openapi";
+
+/// The description; validators are compiled when they are first needed.
 pub(crate) struct OpenApi {
+    registry: Registry<'static>,
     templates: Vec<Template>,
 }
 
 struct Template {
     method: String,
     segments: Vec<String>,
-    request: Option<Validator>,
-    answers: HashMap<u16, Validator>,
+    request: Option<Lazy>,
+    answers: HashMap<u16, Lazy>,
+}
+
+/// A schema and, once it was needed, its validator; an error text if it does not compile.
+struct Lazy {
+    schema: Value,
+    validator: OnceLock<Result<Validator, String>>,
 }
 
 impl OpenApi {
-    /// Reads and compiles the description; takes some seconds in a debug build.
+    /// Reads the description.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("read Discord's API description {}", path.display()))?;
+        let text = text.replace("\"#/components/", &format!("\"{HOME}#/components/"));
         let document: Value = serde_json::from_str(&text).context("parse the API description")?;
-        let components = document.get("components").cloned().unwrap_or_default();
         let mut templates = Vec::new();
         let paths = document.get("paths").and_then(Value::as_object);
         for (path, operations) in paths.into_iter().flatten() {
-            if !simulated(path) {
-                continue;
-            }
             for (method, operation) in operations.as_object().into_iter().flatten() {
                 if operation.get("operationId").is_some() {
-                    let template = Template::compile(method, path, operation, &components)
-                        .with_context(|| format!("compile {method} {path}"))?;
-                    templates.push(template);
+                    templates.push(Template::new(method, path, operation));
                 }
             }
         }
         anyhow::ensure!(!templates.is_empty(), "the API description has no paths");
-        Ok(Self { templates })
+        let components = document.get("components").cloned().unwrap_or_default();
+        let registry = Registry::new()
+            .draft(Draft::Draft202012)
+            .add(HOME, json!({"components": components}))
+            .and_then(RegistryBuilder::prepare)
+            .context("read the components of the API description")?;
+        Ok(Self {
+            registry,
+            templates,
+        })
     }
 
     fn find(&self, method: &str, path: &str) -> Option<&Template> {
@@ -69,7 +84,7 @@ impl OpenApi {
             return Some("the API description has no such operation".to_owned());
         };
         match &template.request {
-            Some(validator) if !body.is_null() => first_error(validator, &with_text_ids(body)),
+            Some(lazy) if !body.is_null() => self.first_error(lazy, &with_text_ids(body)),
             Some(_) => None,
             None if body.is_null() => None,
             None => Some("the API description has no body here".to_owned()),
@@ -83,36 +98,29 @@ impl OpenApi {
         status: u16,
         answer: &Value,
     ) -> Option<String> {
-        let validator = self.find(method, path)?.answers.get(&status)?;
-        first_error(validator, answer)
+        let lazy = self.find(method, path)?.answers.get(&status)?;
+        self.first_error(lazy, answer)
     }
-}
 
-/// The paths that this Discord has, so that the others need not be compiled.
-fn simulated(path: &str) -> bool {
-    [
-        "/channels/",
-        "/applications/",
-        "/interactions/",
-        "/webhooks/",
-        "/gateway",
-        "/users/",
-        "/guilds/{guild_id}",
-        "/oauth2/",
-    ]
-    .iter()
-    .any(|start| path.starts_with(start))
-        && ![
-            "/automod",
-            "/auto-moderation",
-            "/scheduled-events",
-            "/soundboard",
-            "/stickers",
-            "/onboarding",
-            "/lobbies",
-        ]
-        .iter()
-        .any(|part| path.contains(part))
+    fn first_error(&self, lazy: &Lazy, value: &Value) -> Option<String> {
+        let compile = || {
+            jsonschema::options()
+                .with_draft(Draft::Draft202012)
+                .with_registry(&self.registry)
+                .build(&lazy.schema)
+                .map_err(|error| error.to_string())
+        };
+        let validator = match lazy.validator.get_or_init(compile) {
+            Ok(validator) => validator,
+            Err(error) => return Some(format!("the description does not compile: {error}")),
+        };
+        let error = validator.iter_errors(value).next()?;
+        let mut text = error.to_string();
+        if let Some((at, _)) = text.char_indices().nth(600) {
+            text.truncate(at);
+        }
+        Some(format!("{}: {text}", error.instance_path()))
+    }
 }
 
 /// Discord takes the ids of attachments as numbers too, and serenity sends them so; the
@@ -130,49 +138,27 @@ fn with_text_ids(body: &Value) -> Value {
     body
 }
 
-fn first_error(validator: &Validator, value: &Value) -> Option<String> {
-    let error = validator.iter_errors(value).next()?;
-    let mut text = error.to_string();
-    if let Some((at, _)) = text.char_indices().nth(600) {
-        text.truncate(at);
-    }
-    Some(format!("{}: {text}", error.instance_path()))
-}
-
 impl Template {
-    fn compile(
-        method: &str,
-        path: &str,
-        operation: &Value,
-        components: &Value,
-    ) -> anyhow::Result<Self> {
-        let json_schema = |of: &Value| of.pointer("/content/application~1json/schema").cloned();
-        let build = |schema: Option<Value>| {
-            schema
-                .map(|schema| {
-                    let whole = json!({"allOf": [schema], "components": components});
-                    jsonschema::draft202012::new(&whole).map_err(|e| anyhow::anyhow!("{e}"))
-                })
-                .transpose()
+    fn new(method: &str, path: &str, operation: &Value) -> Self {
+        let lazy = |of: &Value| {
+            let schema = of.pointer("/content/application~1json/schema")?;
+            Some(Lazy {
+                schema: schema.clone(),
+                validator: OnceLock::new(),
+            })
         };
-        let request = build(operation.get("requestBody").and_then(json_schema))?;
-        let mut answers = HashMap::new();
-        let all = operation.get("responses").and_then(Value::as_object);
-        for (status, response) in all.into_iter().flatten() {
-            if let (Ok(status), Some(validator)) = (status.parse(), build(json_schema(response))?) {
-                answers.insert(status, validator);
-            }
-        }
-        Ok(Self {
+        let answers = operation.get("responses").and_then(Value::as_object);
+        let segments = path.split('/').filter(|s| !s.is_empty());
+        Self {
             method: method.to_ascii_uppercase(),
-            segments: path
-                .split('/')
-                .filter(|s| !s.is_empty())
-                .map(str::to_owned)
+            segments: segments.map(str::to_owned).collect(),
+            request: operation.get("requestBody").and_then(lazy),
+            answers: answers
+                .into_iter()
+                .flatten()
+                .filter_map(|(status, answer)| Some((status.parse().ok()?, lazy(answer)?)))
                 .collect(),
-            request,
-            answers,
-        })
+        }
     }
 }
 

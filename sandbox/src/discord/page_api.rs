@@ -179,7 +179,7 @@ async fn command(Server(discord): Server, Json(body): Json<CommandBody>) -> Page
 
 async fn autocomplete(Server(discord): Server, Json(body): Json<CommandBody>) -> PageResult {
     let id = discord.use_command(&body.as_use(), true, None)?;
-    let choices = discord.choices_of(id).await.map_err(|_| {
+    let choices = discord.choices_of(id).await.map_err(|_why| {
         PageError(
             StatusCode::GATEWAY_TIMEOUT,
             "Loading options failed".to_owned(),

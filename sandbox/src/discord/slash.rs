@@ -95,9 +95,9 @@ fn option(state: &State, level: &Value, word: &str, focused: bool) -> Result<Val
     }
     let wrong = || Refused(format!("`{name}` can't be `{raw}`"));
     let value = match kind_of(definition) {
-        4 => json!(raw.parse::<i64>().map_err(|_| wrong())?),
-        10 => json!(raw.parse::<f64>().map_err(|_| wrong())?),
-        5 => json!(raw.to_lowercase().parse::<bool>().map_err(|_| wrong())?),
+        4 => json!(raw.parse::<i64>().map_err(|_why| wrong())?),
+        10 => json!(raw.parse::<f64>().map_err(|_why| wrong())?),
+        5 => json!(raw.to_lowercase().parse::<bool>().map_err(|_why| wrong())?),
         6..=9 => json!(id_of(state, raw).ok_or_else(wrong)?),
         _ => json!(raw),
     };

@@ -55,7 +55,9 @@ pub(crate) fn message(body: &Value, files: &[Upload]) -> ApiResult<()> {
         match nonce {
             Value::String(nonce) => problems.max_length("nonce", nonce, 25),
             Value::Number(_) => {}
-            _ => problems.add("nonce", "UNION_TYPE_CHOICES", "Value of field is invalid."),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                problems.add("nonce", "UNION_TYPE_CHOICES", "Value of field is invalid.");
+            }
         }
     }
     embeds(array(body, "embeds"), &mut problems);

@@ -66,7 +66,7 @@ impl Discord {
         let recipient = call.body.get("recipient_id").and_then(|v| match v {
             Value::String(text) => text.parse().ok(),
             Value::Number(number) => number.as_u64().map(Id::new),
-            _ => None,
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         });
         let Some(recipient) = recipient else {
             let mut problems = Problems::default();

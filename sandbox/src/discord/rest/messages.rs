@@ -276,7 +276,7 @@ fn id_text(listed: &Value) -> Option<String> {
     match listed.get("id")? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
-        _ => None,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

@@ -149,28 +149,28 @@ async fn read_body(parts: Parts, bytes: Bytes) -> ApiResult<(Value, Vec<Upload>)
         let message = "Expected \"Content-Type\" header to be one of {'application/json', 'multipart/form-data'}.";
         return Err(ApiError::new(400, 50035, message));
     }
-    let body = serde_json::from_slice(&bytes).map_err(|_| ApiError::bad_json())?;
+    let body = serde_json::from_slice(&bytes).map_err(|_why| ApiError::bad_json())?;
     Ok((body, Vec::new()))
 }
 
 async fn read_multipart(request: Request) -> ApiResult<(Value, Vec<Upload>)> {
     let bad = || ApiError::new(400, 50035, "Invalid Form Body");
     let form = Multipart::from_request(request, &()).await;
-    let mut form = form.map_err(|_| bad())?;
+    let mut form = form.map_err(|_why| bad())?;
     let mut body = Value::Null;
     let mut files = Vec::new();
-    while let Some(field) = form.next_field().await.map_err(|_| bad())? {
+    while let Some(field) = form.next_field().await.map_err(|_why| bad())? {
         let name = field.name().unwrap_or_default().to_owned();
         if name == "payload_json" {
-            let text = field.text().await.map_err(|_| bad())?;
-            body = serde_json::from_str(&text).map_err(|_| ApiError::bad_json())?;
+            let text = field.text().await.map_err(|_why| bad())?;
+            body = serde_json::from_str(&text).map_err(|_why| ApiError::bad_json())?;
         } else if let Some(index) = name
             .strip_prefix("files[")
             .and_then(|n| n.strip_suffix(']'))
         {
             let index = index.to_owned();
             let filename = field.file_name().unwrap_or("unknown").to_owned();
-            let bytes = field.bytes().await.map_err(|_| bad())?;
+            let bytes = field.bytes().await.map_err(|_why| bad())?;
             files.push(Upload {
                 index,
                 filename,

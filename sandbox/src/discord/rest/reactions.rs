@@ -169,7 +169,7 @@ fn check_emoji(emoji: &str) -> ApiResult<()> {
         && !emoji
             .chars()
             .any(|c| c.is_ascii_alphabetic() || c.is_whitespace())
-        && emoji.chars().any(|c| !c.is_ascii());
+        && !emoji.is_ascii();
     if custom || unicode {
         return Ok(());
     }
