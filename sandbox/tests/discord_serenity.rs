@@ -229,7 +229,12 @@ impl Drop for Running {
 
 impl Running {
     async fn start() -> Self {
+        Self::with_heartbeat(DiscordOptions::default().heartbeat).await
+    }
+
+    async fn with_heartbeat(heartbeat: Duration) -> Self {
         let discord = Discord::start(DiscordOptions {
+            heartbeat,
             openapi: std::env::var_os("CONFORMANCE_DATA")
                 .map(|dir| std::path::PathBuf::from(dir).join("discord-openapi.json")),
             // serenity without its limiter does not wait for its second reaction.
@@ -517,6 +522,8 @@ async fn a_burst_is_acknowledged_in_full() {
         .await
         .unwrap();
     assert_eq!(times.len(), 100);
+    let mut t = times.clone();
+    t.sort();
     bot.clean();
 }
 
@@ -540,4 +547,14 @@ async fn a_wrong_token_and_privileged_intents_are_turned_away() {
     let ended = tokio::time::timeout(LIMIT, client.start()).await.unwrap();
     let error = ended.unwrap_err().to_string();
     assert!(error.contains("Disallowed gateway intents"), "{error}");
+}
+
+#[tokio::test]
+async fn a_silent_gateway_is_left_for_a_new_connection() {
+    let bot = Running::with_heartbeat(Duration::from_secs(1)).await;
+    bot.seen.lock().unwrap().clear();
+    assert_eq!(bot.discord.disconnect_bots(Disconnect::Silence), 1);
+    assert!(!bot.discord.bot_online());
+    bot.discord.wait_for_bot().await.unwrap();
+    bot.clean();
 }
