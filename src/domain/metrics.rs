@@ -211,7 +211,7 @@ impl Metrics {
             .set(i64::try_from(followers).unwrap_or(i64::MAX));
     }
 
-    /// Everything in OpenMetrics' text format.
+    /// Everything in the text format of `OpenMetrics`.
     ///
     /// # Errors
     /// When a number can't be written as text; there is nothing to do about it.

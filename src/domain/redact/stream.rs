@@ -38,6 +38,35 @@ enum State {
     },
 }
 
+/// The bytes at hand.
+struct View<'a> {
+    matcher: &'a Matcher,
+    text: &'a [u8],
+    /// Whether the text ends here, so that waiting for more makes no sense.
+    is_end: bool,
+}
+
+impl View<'_> {
+    /// The known secret at a place, or that it can't be told before there is more text.
+    fn secret_at(&self, at: usize) -> Known {
+        match self.matcher.secret_at(self.text, at) {
+            SecretAt::Begun { .. } if !self.is_end => Known::Unclear,
+            SecretAt::Whole(whole) | SecretAt::Begun { whole } => Known::Bytes(whole),
+            SecretAt::None => Known::Bytes(0),
+        }
+    }
+
+    fn slice(&self, from: usize, to: usize) -> &[u8] {
+        self.text.get(from..to).unwrap_or_default()
+    }
+}
+
+/// How many bytes a known secret covers from a place on; 0 if none begins there.
+enum Known {
+    Bytes(usize),
+    Unclear,
+}
+
 /// What the machine makes of the bytes at hand: how many it is done with and how it goes on.
 enum Progress {
     Continue(usize),
@@ -61,7 +90,12 @@ impl RedactStream {
         for piece in chunk.chunks(PIECE_BYTES) {
             let mut text = std::mem::take(&mut self.held);
             text.extend_from_slice(piece);
-            let done = self.run(&matcher, &text, false, out);
+            let view = View {
+                matcher: &matcher,
+                text: &text,
+                is_end: false,
+            };
+            let done = self.run(&view, out);
             text.drain(..done);
             self.held = text;
         }
@@ -71,31 +105,41 @@ impl RedactStream {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         let matcher = self.redactor.matcher();
         let text = std::mem::take(&mut self.held);
-        self.run(&matcher, &text, true, out);
+        let view = View {
+            matcher: &matcher,
+            text: &text,
+            is_end: true,
+        };
+        self.run(&view, out);
         self.state = State::Text;
         self.before = b'\n';
     }
 
     /// Works through the text; returns how many bytes are done with.
-    fn run(&mut self, matcher: &Matcher, text: &[u8], is_end: bool, out: &mut Vec<u8>) -> usize {
+    fn run(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> usize {
         let mut at = 0;
-        while at < text.len() {
+        while at < view.text.len() {
             let progress = match self.state {
-                State::Text => self.pass(matcher, text, at, is_end, out),
+                State::Text => self.pass(view, at, out),
                 State::Drop {
                     until: Until::PemEnd { left },
                     ..
-                } => self.drop_pem(text, at, left, is_end),
-                State::Drop { .. } => self.drop_secret(matcher, text, at, is_end, out),
+                } => self.drop_pem(view, at, left),
+                State::Drop {
+                    until,
+                    covered,
+                    escaped,
+                } => self.drop_secret(view, at, (until, covered, escaped), out),
             };
-            let next = match progress {
-                Progress::Continue(next) | Progress::Wait(next) => next,
+            let (next, waits) = match progress {
+                Progress::Continue(next) => (next, false),
+                Progress::Wait(next) => (next, true),
             };
-            if let Some(byte) = next.checked_sub(1).and_then(|last| text.get(last)) {
+            if let Some(byte) = next.checked_sub(1).and_then(|last| view.text.get(last)) {
                 self.before = *byte;
             }
             at = next;
-            if matches!(progress, Progress::Wait(_)) {
+            if waits {
                 break;
             }
         }
@@ -103,37 +147,30 @@ impl RedactStream {
     }
 
     /// Lets text through until a secret begins.
-    fn pass(
-        &mut self,
-        matcher: &Matcher,
-        text: &[u8],
-        from: usize,
-        is_end: bool,
-        out: &mut Vec<u8>,
-    ) -> Progress {
+    fn pass(&mut self, view: &View<'_>, from: usize, out: &mut Vec<u8>) -> Progress {
         // A candidate that the end of the text cuts off comes before the whole ones after it.
-        let end = if is_end {
-            text.len()
+        let end = if view.is_end {
+            view.text.len()
         } else {
-            matcher.cut_candidate(text, from)
+            view.matcher.cut_candidate(view.text, from)
         };
         let mut search = from;
-        while let Some(at) = matcher.candidate(text, search) {
+        while let Some(at) = view.matcher.candidate(view.text, search) {
             if at >= end {
                 break;
             }
-            let before = match at.checked_sub(1).and_then(|last| text.get(last)) {
+            let before = match at.checked_sub(1).and_then(|last| view.text.get(last)) {
                 Some(byte) => *byte,
                 None => self.before,
             };
-            match judge(matcher, text, at, before, is_end) {
+            match judge(view, at, before) {
                 Verdict::Nothing => search = at + 1,
                 Verdict::Unclear => {
-                    out.extend_from_slice(text.get(from..at).unwrap_or_default());
+                    out.extend_from_slice(view.slice(from, at));
                     return Progress::Wait(at);
                 }
                 Verdict::Secret { start, until } => {
-                    out.extend_from_slice(text.get(from..start).unwrap_or_default());
+                    out.extend_from_slice(view.slice(from, start));
                     out.extend_from_slice(REDACTED.as_bytes());
                     self.state = State::Drop {
                         until,
@@ -144,7 +181,7 @@ impl RedactStream {
                 }
             }
         }
-        out.extend_from_slice(text.get(from..end).unwrap_or_default());
+        out.extend_from_slice(view.slice(from, end));
         Progress::Wait(end)
     }
 
@@ -152,49 +189,31 @@ impl RedactStream {
     /// where it goes on beyond the announced end.
     fn drop_secret(
         &mut self,
-        matcher: &Matcher,
-        text: &[u8],
+        view: &View<'_>,
         from: usize,
-        is_end: bool,
+        (until, mut covered, mut escaped): (Until, usize, bool),
         out: &mut Vec<u8>,
     ) -> Progress {
-        let State::Drop {
-            until,
-            mut covered,
-            mut escaped,
-        } = self.state
-        else {
-            return Progress::Continue(from);
-        };
-        for (at, byte) in text.iter().copied().enumerate().skip(from) {
-            match matcher.secret_at(text, at) {
-                SecretAt::Begun { .. } if !is_end => {
-                    self.state = State::Drop {
-                        until,
-                        covered,
-                        escaped,
-                    };
-                    return Progress::Wait(at);
+        let mut progress = Progress::Wait(view.text.len());
+        for (at, byte) in view.text.iter().copied().enumerate().skip(from) {
+            match view.secret_at(at) {
+                Known::Unclear => {
+                    progress = Progress::Wait(at);
+                    break;
                 }
-                SecretAt::Whole(whole) | SecretAt::Begun { whole } => covered = covered.max(whole),
-                SecretAt::None => {}
+                Known::Bytes(bytes) => covered = covered.max(bytes),
             }
             if covered > 0 {
                 covered -= 1;
                 escaped = false;
-                continue;
-            }
-            match ends(until, byte, escaped) {
-                End::Here => {
-                    if escaped
-                        && matches!(until, Until::Separator | Until::Line | Until::EscapedQuote)
-                    {
-                        out.push(b'\\');
-                    }
-                    self.state = State::Text;
-                    return Progress::Continue(at);
+            } else if ends(until, byte, escaped) {
+                if escaped && !matches!(until, Until::Quote(_)) {
+                    out.push(b'\\');
                 }
-                End::NotYet => escaped = !escaped && byte == b'\\',
+                self.state = State::Text;
+                return Progress::Continue(at);
+            } else {
+                escaped = !escaped && byte == b'\\';
             }
         }
         self.state = State::Drop {
@@ -202,18 +221,18 @@ impl RedactStream {
             covered,
             escaped,
         };
-        Progress::Wait(text.len())
+        progress
     }
 
     /// Drops a PEM block up to and with its last line.
-    fn drop_pem(&mut self, text: &[u8], from: usize, left: usize, is_end: bool) -> Progress {
-        let rest = text.get(from..).unwrap_or_default();
+    fn drop_pem(&mut self, view: &View<'_>, from: usize, left: usize) -> Progress {
+        let rest = view.text.get(from..).unwrap_or_default();
         let found = rest.windows(PEM_END.len()).position(|w| w == PEM_END);
         if let Some(found) = found.filter(|found| *found <= left) {
             let line = rest.get(found + PEM_END.len()..).unwrap_or_default();
             let line = line.get(..MAX_PEM_END_BYTES).unwrap_or(line);
             let closing = line.windows(5).position(|w| w == b"-----");
-            if closing.is_none() && !is_end && line.len() < MAX_PEM_END_BYTES {
+            if closing.is_none() && !view.is_end && line.len() < MAX_PEM_END_BYTES {
                 self.keep_dropping(left.saturating_sub(found));
                 return Progress::Wait(from + found);
             }
@@ -221,7 +240,7 @@ impl RedactStream {
             let end = closing.map_or(0, |at| at + 5);
             return Progress::Continue(from + found + PEM_END.len() + end);
         }
-        let seen = if is_end {
+        let seen = if view.is_end {
             rest.len()
         } else {
             (rest.len() + 1).saturating_sub(PEM_END.len())
@@ -244,32 +263,32 @@ impl RedactStream {
 }
 
 /// What begins at a candidate: a known secret, or an announced one.
-fn judge(matcher: &Matcher, text: &[u8], at: usize, before: u8, is_end: bool) -> Verdict {
-    match matcher.secret_at(text, at) {
-        SecretAt::Begun { .. } if !is_end => return Verdict::Unclear,
-        SecretAt::Whole(whole) | SecretAt::Begun { whole } if whole > 0 => {
+fn judge(view: &View<'_>, at: usize, before: u8) -> Verdict {
+    match view.secret_at(at) {
+        Known::Unclear => return Verdict::Unclear,
+        Known::Bytes(0) => {}
+        Known::Bytes(_) => {
             return Verdict::Secret {
                 start: at,
                 until: Until::Covered,
             };
         }
-        SecretAt::Whole(_) | SecretAt::Begun { .. } | SecretAt::None => {}
     }
-    let rest = text.get(at..).unwrap_or_default();
+    let rest = view.text.get(at..).unwrap_or_default();
     for (keyword, announces) in KEYWORDS {
         let here = rest.get(..keyword.len());
         if !here.is_some_and(|here| here.eq_ignore_ascii_case(keyword)) {
             continue;
         }
-        let mut verdict = patterns::judge(announces, keyword, text, at, before);
-        if verdict == Verdict::Unclear && is_end {
-            verdict = at_the_end(announces, keyword, text, at, before);
+        let mut verdict = patterns::judge(announces, keyword, view.text, at, before);
+        if verdict == Verdict::Unclear && view.is_end {
+            verdict = at_the_end(announces, keyword, view.text, at, before);
         }
         match verdict {
             Verdict::Nothing => {}
             Verdict::Unclear => return verdict,
             Verdict::Secret { start, .. } => {
-                return known_before(matcher, text, at, start, verdict, is_end);
+                return known_before(view, at, start).unwrap_or(verdict);
             }
         }
     }
@@ -296,41 +315,24 @@ fn at_the_end(
 }
 
 /// A known secret that begins between a keyword and the value that it announces comes first.
-fn known_before(
-    matcher: &Matcher,
-    text: &[u8],
-    at: usize,
-    start: usize,
-    announced: Verdict,
-    is_end: bool,
-) -> Verdict {
-    for place in at + 1..start {
-        match matcher.secret_at(text, place) {
-            SecretAt::Begun { .. } if !is_end => return Verdict::Unclear,
-            SecretAt::Whole(whole) | SecretAt::Begun { whole } if whole > 0 => {
-                return Verdict::Secret {
-                    start: place,
-                    until: Until::Covered,
-                };
-            }
-            SecretAt::Whole(_) | SecretAt::Begun { .. } | SecretAt::None => {}
-        }
-    }
-    announced
-}
-
-enum End {
-    Here,
-    NotYet,
+fn known_before(view: &View<'_>, at: usize, start: usize) -> Option<Verdict> {
+    (at + 1..start).find_map(|place| match view.secret_at(place) {
+        Known::Unclear => Some(Verdict::Unclear),
+        Known::Bytes(0) => None,
+        Known::Bytes(_) => Some(Verdict::Secret {
+            start: place,
+            until: Until::Covered,
+        }),
+    })
 }
 
 /// Whether a secret ends before `byte`.
-fn ends(until: Until, byte: u8, escaped: bool) -> End {
+fn ends(until: Until, byte: u8, escaped: bool) -> bool {
     let is_quote = matches!(byte, b'"' | b'\'');
     let is_line_end = matches!(byte, b'\n' | b'\r');
     // In text that was escaped itself, `\n` is a line end and `\"` a quote.
     let is_escaped_end = escaped && (is_quote || matches!(byte, b'n' | b'r' | b't'));
-    let here = match until {
+    match until {
         Until::Covered => true,
         Until::Quote(quote) => is_line_end || (byte == quote && !escaped),
         Until::EscapedQuote => is_line_end || is_quote,
@@ -339,8 +341,7 @@ fn ends(until: Until, byte: u8, escaped: bool) -> End {
         Until::NotCredential => !patterns::is_credential(byte),
         Until::At => byte == b'@',
         Until::PemEnd { .. } => false,
-    };
-    if here { End::Here } else { End::NotYet }
+    }
 }
 
 #[cfg(test)]
