@@ -1,0 +1,218 @@
+//! Starting and stopping front ends, as the pretend cloud is asked to by IM.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::net::{TcpListener, UnixListener};
+
+use super::hub::{self, Certificates};
+use super::machine::{INNER_SSH_PORT, Machine, free};
+use super::shared::serve_programs;
+use super::state::{Cluster, Workload};
+use super::{FrontEnds, files, kubernetes};
+use crate::machines::{Machine as Started, MachineRequest, Machines};
+use crate::tls::{self, Authority, Background, serve_tls};
+
+/// The user of the templates' images.
+const USER: &str = "cloudadm";
+
+/// How many addresses are tried for a new front end.
+const ADDRESS_TRIES: u32 = 200;
+
+impl Machines for FrontEnds {
+    fn start(&self, request: MachineRequest) -> BoxFuture<'_, anyhow::Result<Started>> {
+        async move {
+            let _one_at_a_time = self.starting.lock().await;
+            let infrastructure = request.infrastructure;
+            if self.shared.look(&infrastructure, |_| ()).is_none() {
+                self.make_cluster(&infrastructure, request.inputs).await?;
+            }
+            if !self.lock().contains_key(&infrastructure) {
+                self.start_machine(&infrastructure).await?;
+            }
+            self.shared
+                .look(&infrastructure, |cluster| Started {
+                    address: cluster.address.into(),
+                    user: USER.to_owned(),
+                    private_key: cluster.private_key.clone(),
+                })
+                .context("the front end was removed meanwhile")
+        }
+        .boxed()
+    }
+
+    fn configured<'a>(
+        &'a self,
+        infrastructure: &'a str,
+        host: Option<&'a str>,
+        points_here: bool,
+    ) -> BoxFuture<'a, anyhow::Result<()>> {
+        async move {
+            self.shared
+                .change(infrastructure, |cluster| {
+                    cluster.configured = true;
+                    if let (Some(host), true) = (host, points_here) {
+                        cluster.certificate_for = Some(host.to_owned());
+                    }
+                })
+                .with_context(|| format!("no front end of {infrastructure}"))
+        }
+        .boxed()
+    }
+
+    fn stop<'a>(&'a self, infrastructure: &'a str) -> BoxFuture<'a, anyhow::Result<()>> {
+        async move {
+            let _one_at_a_time = self.starting.lock().await;
+            let machine = self.lock().remove(infrastructure);
+            if let Some(machine) = machine {
+                machine.stop().await?;
+            }
+            let cluster = self.shared.saved.change().clusters.remove(infrastructure);
+            if let Some(cluster) = cluster {
+                let folder = self.folder(&cluster.folder);
+                std::fs::remove_dir_all(&folder)
+                    .with_context(|| format!("remove {}", folder.display()))?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl FrontEnds {
+    fn folder(&self, name: &str) -> PathBuf {
+        self.shared.options.state_dir.join(name)
+    }
+
+    async fn make_cluster(
+        &self,
+        infrastructure: &str,
+        inputs: serde_json::Map<String, serde_json::Value>,
+    ) -> anyhow::Result<()> {
+        let number = {
+            let mut saved = self.shared.saved.change();
+            saved.made += 1;
+            saved.made
+        };
+        let name = format!("fe{number}");
+        let folder = self.folder(&name);
+        std::fs::create_dir_all(&folder)?;
+        let (private_key, public_key) = files::make_user_key(&folder)?;
+        let cluster = Cluster {
+            folder: name,
+            address: self.free_address(infrastructure).await?,
+            private_key,
+            inputs,
+            configured: false,
+            certificate_for: None,
+            crds: None,
+            releases: Vec::new(),
+            workload: Workload::Absent,
+            helm_runs: 0,
+        };
+        files::make(&folder.join("data"), &cluster, &public_key)?;
+        let mut saved = self.shared.saved.change();
+        saved.clusters.insert(infrastructure.to_owned(), cluster);
+        drop(saved);
+        self.shared.saved.save()
+    }
+
+    /// An address whose ports nobody uses. It depends on the folder of this sandbox, so that two
+    /// sandboxes on one machine seldom meet; if they do, the next one is tried.
+    async fn free_address(&self, infrastructure: &str) -> anyhow::Result<Ipv4Addr> {
+        let options = &self.shared.options;
+        for attempt in 0..ADDRESS_TRIES {
+            let mut hasher = DefaultHasher::new();
+            (
+                &options.state_dir,
+                std::process::id(),
+                infrastructure,
+                attempt,
+            )
+                .hash(&mut hasher);
+            let [a, b, c, ..] = hasher.finish().to_be_bytes();
+            let address = Ipv4Addr::new(127, 64 + a % 128, b, 1 + c % 254);
+            let taken_by_us = self
+                .shared
+                .saved
+                .read()
+                .clusters
+                .values()
+                .any(|c| c.address == address);
+            let mut free = !taken_by_us;
+            for port in [
+                options.ssh_port,
+                INNER_SSH_PORT,
+                options.hub_port,
+                options.kubernetes_port,
+            ] {
+                free &= TcpListener::bind((address, port)).await.is_ok();
+            }
+            if free {
+                return Ok(address);
+            }
+        }
+        anyhow::bail!("no free loopback address for a front end")
+    }
+
+    /// Starts the servers and the `sshd` of a cluster that is known.
+    pub(super) async fn start_machine(&self, infrastructure: &str) -> anyhow::Result<()> {
+        let (name, address) = self
+            .shared
+            .look(infrastructure, |cluster| {
+                (cluster.folder.clone(), cluster.address)
+            })
+            .context("no such cluster")?;
+        let options = &self.shared.options;
+        let at = |port: u16| SocketAddr::from((address, port));
+        let (sshd, api) = (at(INNER_SSH_PORT), at(options.kubernetes_port));
+        let folder = self.folder(&name);
+        let data = folder.join("data");
+        files::make_settings(&data, sshd, api, &self.shared.authority)?;
+        let socket = data.join("run/sandbox.sock");
+        if socket.exists() {
+            std::fs::remove_file(&socket)?;
+        }
+        let programs = UnixListener::bind(&socket)
+            .with_context(|| format!("make the socket {}", socket.display()))?;
+        let ssh_listener = free(at(options.ssh_port)).await?;
+        let hub_listener = free(at(options.hub_port)).await?;
+        let api_listener = free(api).await?;
+        let mut machine = Machine::start(&folder, &self.programs, ssh_listener).await?;
+        let shared = &self.shared;
+        machine.servers.push(Background::spawn(serve_programs(
+            Arc::clone(shared),
+            infrastructure.to_owned(),
+            programs,
+        )));
+        let certificates = Certificates {
+            shared: Arc::clone(shared),
+            infrastructure: infrastructure.to_owned(),
+            placeholder: Authority::placeholder()?,
+        };
+        machine.servers.push(serve_tls(
+            hub_listener,
+            shared
+                .hub_faults
+                .wrap(hub::router(Arc::clone(shared), infrastructure)),
+            tls::config(Arc::new(certificates))?,
+        ));
+        let own = shared
+            .authority
+            .issue(&[&machine.address().to_string()], 365)?;
+        machine.servers.push(serve_tls(
+            api_listener,
+            shared
+                .kubernetes_faults
+                .wrap(kubernetes::router(Arc::clone(shared), infrastructure)),
+            shared.authority.config_for_clients(&own)?,
+        ));
+        self.lock().insert(infrastructure.to_owned(), machine);
+        Ok(())
+    }
+}
