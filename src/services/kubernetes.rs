@@ -73,7 +73,10 @@ impl KubernetesError {
             Self::BadConfig { .. } => false,
             Self::TimedOut { .. } => true,
             Self::Api { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => status.code >= 500 || status.code == 429,
+                // Only a clear "no" of the API is final.
+                kube::Error::Api(status) => {
+                    status.code == 429 || !(400..500).contains(&status.code)
+                }
                 _ => true,
             },
         }
