@@ -14,4 +14,5 @@ pub mod im;
 pub mod machines;
 pub mod page;
 pub mod saved;
+mod serve;
 pub mod tls;

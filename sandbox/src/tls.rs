@@ -22,22 +22,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// A task that ends when this is dropped.
-#[derive(Debug)]
-pub struct Background(tokio::task::JoinHandle<()>);
-
-impl Background {
-    /// Starts a task.
-    pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(tokio::spawn(task))
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+use crate::serve::Background;
 
 /// A certificate with its key, as PEM.
 #[derive(Clone, Debug)]
@@ -174,32 +159,38 @@ pub fn config(resolver: Arc<dyn ResolvesServerCert>) -> anyhow::Result<Arc<Serve
     Ok(Arc::new(config))
 }
 
-/// Serves a router over TLS until the returned task is dropped.
-pub fn serve_tls(listener: TcpListener, router: Router, config: Arc<ServerConfig>) -> Background {
-    let acceptor = TlsAcceptor::from(config);
-    Background::spawn(async move {
-        let mut connections = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                Some(_) = connections.join_next() => continue,
+/// Serves a router over TLS, as one of these background tasks.
+pub(crate) fn serve_tls(
+    background: &Background,
+    listener: TcpListener,
+    router: Router,
+    config: Arc<ServerConfig>,
+) {
+    background.run(serve(listener, router, TlsAcceptor::from(config)));
+}
+
+async fn serve(listener: TcpListener, router: Router, acceptor: TlsAcceptor) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        let (acceptor, router) = (acceptor.clone(), router.clone());
+        connections.spawn(async move {
+            // A client that does not like the certificate ends here; that is its business.
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
             };
-            let Ok((stream, _)) = accepted else { continue };
-            let (acceptor, router) = (acceptor.clone(), router.clone());
-            connections.spawn(async move {
-                // A client that does not like the certificate ends here; that is its business.
-                let Ok(stream) = acceptor.accept(stream).await else {
-                    return;
-                };
-                let served = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-                    .await;
-                if let Err(error) = served {
-                    tracing::debug!(%error, "a TLS connection broke");
-                }
-            });
-        }
-    })
+            let served = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "a TLS connection broke");
+            }
+        });
+    }
 }
 
 /// One certificate whatever the client asks for.

@@ -294,7 +294,7 @@ async fn read_version(mut answer: reqwest::Response) -> Option<String> {
 
 /// Reads out of the chain of causes what rustls did not like about a certificate.
 ///
-/// Its words are "invalid peer certificate: UnknownIssuer" and so on (rustls 0.23, error.rs).
+/// Its words are `invalid peer certificate: UnknownIssuer` and so on (rustls 0.23, error.rs).
 fn certificate_problem(error: &reqwest::Error) -> Option<CertificateProblem> {
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -306,7 +306,7 @@ fn certificate_problem(error: &reqwest::Error) -> Option<CertificateProblem> {
                 CertificateProblem::Expired
             } else if says("name") {
                 CertificateProblem::WrongName
-            } else if says("unknownissuer") || says("caused") || says("signature") {
+            } else if says("unknownissuer") || says("causedasendentity") || says("signature") {
                 CertificateProblem::NotTrusted
             } else {
                 CertificateProblem::Invalid

@@ -72,13 +72,12 @@ impl KubernetesError {
             Self::Frontend(error) => error.is_transient(),
             Self::BadConfig { .. } => false,
             Self::TimedOut { .. } => true,
-            Self::Api { source, .. } => match source.as_ref() {
+            Self::Api { source, .. } => {
                 // Only a clear "no" of the API is final.
-                kube::Error::Api(status) => {
-                    status.code == 429 || !(400..500).contains(&status.code)
-                }
-                _ => true,
-            },
+                let no = matches!(source.as_ref(), kube::Error::Api(status)
+                    if (400..500).contains(&status.code) && status.code != 429);
+                !no
+            }
         }
     }
 

@@ -148,11 +148,7 @@ impl Helm<'_> {
         files: &BTreeMap<String, String>,
         release_is_new: bool,
     ) -> Result<Prepared, String> {
-        let failed = if release_is_new {
-            "Error: "
-        } else {
-            "Error: UPGRADE FAILED: "
-        };
+        let failed = failed(release_is_new);
         let version = self.find_chart(args)?;
         if self.shared.take_fault(&HelmFault::ClusterUnreachable) {
             return Err("Error: Kubernetes cluster unreachable: Get \"https://localhost:6443/version\": dial tcp: i/o timeout\n".to_owned());
@@ -233,54 +229,66 @@ impl Helm<'_> {
             .err(format!("W{year}   12345 warnings.go:70] annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead\n"))
             .await;
         let waited = self.caller.wait(self.time_for(fault.as_ref())).await;
-        let failed = if is_new {
-            "Error: "
-        } else {
-            "Error: UPGRADE FAILED: "
-        };
         match (waited, fault) {
             // Killed: whatever was written stays as it is.
             (Waited::Gone, _) => 137,
             (Waited::Asked, _) => {
-                self.change(|cluster| end_badly(cluster, number, "context canceled", None));
-                self.caller
-                    .out("Release daskhub has been cancelled.\n")
-                    .await;
-                self.fail(&format!("{failed}context canceled\n")).await
-            }
-            (Waited::Done, Some(HelmFault::NotReady)) => {
-                self.change(|cluster| {
-                    end_badly(cluster, number, "context deadline exceeded", Some("hub"))
-                });
-                self.fail(&format!("{failed}context deadline exceeded\n"))
+                self.change(|cluster| end_badly(cluster, number, "context canceled"));
+                let text = "Release daskhub has been cancelled.\n";
+                self.caller.out(text).await;
+                self.fail(&format!("{}context canceled\n", failed(is_new)))
                     .await
             }
-            (Waited::Done, Some(HelmFault::HookNotReady)) => {
-                let text = "failed pre-install: 1 error occurred:\n\t* timed out waiting for the condition\n\n";
-                self.change(|cluster| {
-                    end_badly(cluster, number, text.trim_end(), Some("hook-image-awaiter"));
-                });
-                self.fail(&format!("Error: {text}\n")).await
-            }
-            (Waited::Done, Some(HelmFault::RolledBack)) => {
-                self.change(|cluster| {
-                    end_badly(cluster, number, "context deadline exceeded", Some("hub"));
-                    roll_back(cluster, None);
-                });
-                self.fail(&format!("{failed}release daskhub failed, and has been rolled back due to atomic being set: context deadline exceeded\n")).await
-            }
+            (
+                Waited::Done,
+                Some(
+                    fault @ (HelmFault::NotReady | HelmFault::HookNotReady | HelmFault::RolledBack),
+                ),
+            ) => self.end_in_failure(number, &fault, is_new).await,
             (Waited::Done, _) => {
                 self.change(|cluster| end_well(cluster, number, is_new));
+                let notes = notes(number, args.get("version").unwrap_or_default());
                 let headline = if is_new {
                     ""
                 } else {
                     "Release \"daskhub\" has been upgraded. Happy Helming!\n"
                 };
-                let notes = notes(number, args.get("version").unwrap_or_default());
                 self.caller.out(format!("{headline}{notes}")).await;
                 0
             }
         }
+    }
+
+    /// Ends a run as its fault wants.
+    async fn end_in_failure(&mut self, number: u32, fault: &HelmFault, is_new: bool) -> u8 {
+        const LATE: &str = "context deadline exceeded";
+        let failed = failed(is_new);
+        let text = match fault {
+            HelmFault::HookNotReady => {
+                let why = "failed pre-install: 1 error occurred:\n\t* timed out waiting for the condition\n\n";
+                self.change(|cluster| end_badly(cluster, number, why.trim_end()));
+                format!("Error: {why}\n")
+            }
+            HelmFault::RolledBack => {
+                self.change(|cluster| {
+                    end_badly(cluster, number, LATE);
+                    roll_back(cluster, None);
+                });
+                format!(
+                    "{failed}release daskhub failed, and has been rolled back due to atomic being set: {LATE}\n"
+                )
+            }
+            HelmFault::NotReady
+            | HelmFault::RepositoryUnreachable
+            | HelmFault::ClusterUnreachable
+            | HelmFault::AlreadyExists
+            | HelmFault::Hang
+            | HelmFault::Slow(_) => {
+                self.change(|cluster| end_badly(cluster, number, LATE));
+                format!("{failed}{LATE}\n")
+            }
+        };
+        self.fail(&text).await
     }
 
     fn time_for(&self, fault: Option<&HelmFault>) -> Duration {
@@ -330,6 +338,15 @@ impl Helm<'_> {
             .out(format!("release \"{name}\" uninstalled\n"))
             .await;
         0
+    }
+}
+
+/// How helm begins an error of an install or an upgrade.
+fn failed(is_new: bool) -> &'static str {
+    if is_new {
+        "Error: "
+    } else {
+        "Error: UPGRADE FAILED: "
     }
 }
 
@@ -389,7 +406,7 @@ fn end_well(cluster: &mut Cluster, number: u32, is_new: bool) {
     }
 }
 
-fn end_badly(cluster: &mut Cluster, number: u32, why: &str, broken: Option<&str>) {
+fn end_badly(cluster: &mut Cluster, number: u32, why: &str) {
     if let Some(revision) = cluster.revision_mut(number) {
         "failed".clone_into(&mut revision.status);
         revision.description = match number {
@@ -399,7 +416,7 @@ fn end_badly(cluster: &mut Cluster, number: u32, why: &str, broken: Option<&str>
         revision.updated = Utc::now();
     }
     cluster.workload = Workload::Broken {
-        deployment: broken.unwrap_or("hub").to_owned(),
+        deployment: "hub".to_owned(),
         message: "Deployment does not have minimum availability.".to_owned(),
     };
 }

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::proxy::Proxy;
-use crate::tls::Background;
+use crate::serve::Background;
 
 /// The port on which `sshd` really listens, behind the door.
 pub(super) const INNER_SSH_PORT: u16 = 22022;
@@ -25,11 +25,10 @@ const FREE_LIMIT: Duration = Duration::from_secs(5);
 const SETUP: &str = include_str!("setup.sh");
 
 /// A front end that runs. It ends when this is dropped.
-#[derive(Debug)]
 pub(super) struct Machine {
     pub(super) proxy: Proxy,
     pub(super) folder: PathBuf,
-    pub(super) servers: Vec<Background>,
+    pub(super) servers: Background,
     sshd: Sshd,
     inside: SocketAddr,
 }
@@ -77,7 +76,7 @@ impl Machine {
         let mut machine = Self {
             proxy: Proxy::start(listener, outside, inside),
             folder: folder.to_owned(),
-            servers: Vec::new(),
+            servers: Background::new(),
             sshd: Sshd {
                 unshare,
                 _stdin: stdin,

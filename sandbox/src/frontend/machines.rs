@@ -16,7 +16,7 @@ use super::shared::serve_programs;
 use super::state::{Cluster, Workload};
 use super::{FrontEnds, files, kubernetes};
 use crate::machines::{Machine as Started, MachineRequest, Machines};
-use crate::tls::{self, Authority, Background, serve_tls};
+use crate::tls::{self, Authority, serve_tls};
 
 /// The user of the templates' images.
 const USER: &str = "cloudadm";
@@ -183,35 +183,35 @@ impl FrontEnds {
         let ssh_listener = free(at(options.ssh_port)).await?;
         let hub_listener = free(at(options.hub_port)).await?;
         let api_listener = free(api).await?;
-        let mut machine = Machine::start(&folder, &self.programs, ssh_listener).await?;
+        let machine = Machine::start(&folder, &self.programs, ssh_listener).await?;
         let shared = &self.shared;
-        machine.servers.push(Background::spawn(serve_programs(
+        machine.servers.run(serve_programs(
             Arc::clone(shared),
             infrastructure.to_owned(),
             programs,
-        )));
+        ));
         let certificates = Certificates {
             shared: Arc::clone(shared),
             infrastructure: infrastructure.to_owned(),
             placeholder: Authority::placeholder()?,
         };
-        machine.servers.push(serve_tls(
+        let hub = hub::router(Arc::clone(shared), infrastructure);
+        serve_tls(
+            &machine.servers,
             hub_listener,
-            shared
-                .hub_faults
-                .wrap(hub::router(Arc::clone(shared), infrastructure)),
+            shared.hub_faults.wrap(hub),
             tls::config(Arc::new(certificates))?,
-        ));
+        );
         let own = shared
             .authority
             .issue(&[&machine.address().to_string()], 365)?;
-        machine.servers.push(serve_tls(
+        let api = kubernetes::router(Arc::clone(shared), infrastructure);
+        serve_tls(
+            &machine.servers,
             api_listener,
-            shared
-                .kubernetes_faults
-                .wrap(kubernetes::router(Arc::clone(shared), infrastructure)),
+            shared.kubernetes_faults.wrap(api),
             shared.authority.config_for_clients(&own)?,
-        ));
+        );
         self.lock().insert(infrastructure.to_owned(), machine);
         Ok(())
     }

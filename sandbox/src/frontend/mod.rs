@@ -38,7 +38,8 @@ use anyhow::Context;
 
 use crate::faults::Faults;
 use crate::saved::Saved;
-use crate::tls::{Authority, Background};
+use crate::serve::Background;
+use crate::tls::Authority;
 use machine::Machine;
 
 pub use helm::HelmFault;
@@ -83,7 +84,7 @@ pub struct FrontEnds {
     machines: Mutex<BTreeMap<String, Machine>>,
     starting: tokio::sync::Mutex<()>,
     programs: PathBuf,
-    _saver: Background,
+    _background: Background,
     _lock: File,
 }
 
@@ -99,7 +100,9 @@ impl FrontEnds {
         lock.try_lock()
             .with_context(|| format!("another sandbox uses {}", options.state_dir.display()))?;
         let authority = Authority::open(&options.state_dir)?;
-        let saved = Saved::open(Some(options.state_dir.join("front-ends.json")))?;
+        let saved = Arc::new(Saved::open(Some(
+            options.state_dir.join("front-ends.json"),
+        ))?);
         let programs = match &options.programs {
             Some(path) => path.clone(),
             None => find_programs()?,
@@ -114,13 +117,14 @@ impl FrontEnds {
             hub_faults: Faults::new(),
             kubernetes_faults: Faults::new(),
         });
-        let saver = Background::spawn(save_every_second(Arc::clone(&shared)));
+        let mut background = Background::new();
+        background.keep(Arc::clone(&shared.saved));
         let front_ends = Self {
             shared,
             machines: Mutex::default(),
             starting: tokio::sync::Mutex::default(),
             programs,
-            _saver: saver,
+            _background: background,
             _lock: lock,
         };
         let known: Vec<String> = front_ends
@@ -328,23 +332,6 @@ impl FrontEnds {
         self.lock()
             .remove(infrastructure)
             .with_context(|| format!("no front end of {infrastructure} runs"))
-    }
-}
-
-impl Drop for FrontEnds {
-    fn drop(&mut self) {
-        if let Err(error) = self.shared.saved.save() {
-            tracing::warn!(%error, "the front ends' state could not be saved");
-        }
-    }
-}
-
-async fn save_every_second(shared: Arc<Shared>) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        if let Err(error) = shared.saved.save() {
-            tracing::warn!(%error, "the front ends' state could not be saved");
-        }
     }
 }
 

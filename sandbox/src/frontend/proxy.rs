@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::tls::Background;
+use crate::serve::Background;
 
 /// What the SSH port does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +28,9 @@ struct Orders {
 }
 
 /// The door.
-#[derive(Debug)]
 pub(super) struct Proxy {
     orders: watch::Sender<Orders>,
-    _task: Background,
+    _background: Background,
 }
 
 impl Proxy {
@@ -40,9 +39,11 @@ impl Proxy {
             door: SshDoor::Open,
             cuts: 0,
         });
+        let background = Background::new();
+        background.run(run(Some(listener), outside, inside, receiver));
         Self {
             orders,
-            _task: Background::spawn(run(Some(listener), outside, inside, receiver)),
+            _background: background,
         }
     }
 

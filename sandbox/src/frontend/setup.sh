@@ -1,3 +1,4 @@
+#!/bin/sh
 # Makes the file system of a pretend front end and becomes its sshd.
 # Runs as process 1 of a process and mount namespace of its own: when it ends, all in it ends.
 # $1 an empty folder for the root, $2 the folder with the front end's files, $3 the programs.

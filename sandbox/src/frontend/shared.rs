@@ -20,7 +20,7 @@ const CERTIFICATE_DAYS: i64 = 90;
 
 /// Shared by all tasks of the front ends.
 pub(crate) struct Shared {
-    pub(super) saved: Saved<Clusters>,
+    pub(super) saved: Arc<Saved<Clusters>>,
     pub(super) options: FrontEndsOptions,
     pub(super) authority: Authority,
     pub(super) helm_faults: Mutex<VecDeque<HelmFault>>,

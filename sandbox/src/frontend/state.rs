@@ -68,11 +68,15 @@ pub(super) enum Workload {
 impl Cluster {
     /// An input of the template as text.
     pub(super) fn input(&self, name: &str) -> Option<String> {
-        match self.inputs.get(name)? {
-            Value::String(text) => Some(text.clone()),
-            Value::Null => None,
-            other => Some(other.to_string()),
+        let value = self.inputs.get(name)?;
+        if value.is_null() {
+            return None;
         }
+        Some(
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned),
+        )
     }
 
     /// The Kubernetes version with its `v`.

@@ -54,13 +54,18 @@ supervise() {
 }
 
 state() {
-    if [ ! -d "$1/lock" ]; then
-        echo absent
-    elif [ -s "$1/code" ]; then
-        echo "ended $(cat "$1/code")"
-    elif is_alive "$1/pid" || is_alive "$1/helm.pid"; then
-        echo running
+    [ -d "$1/lock" ] || { echo absent; return; }
+    # Life first, status second: a supervisor that is gone has written its status before.
+    alive=no
+    if is_alive "$1/pid" || is_alive "$1/helm.pid"; then
+        alive=yes
     elif [ ! -f "$1/pid" ] && [ -z "$(find "$1/lock" -maxdepth 0 -mmin +0.5)" ]; then
+        # It is just being started.
+        alive=yes
+    fi
+    if [ -s "$1/code" ]; then
+        echo "ended $(cat "$1/code")"
+    elif [ "$alive" = yes ]; then
         echo running
     else
         echo lost

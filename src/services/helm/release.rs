@@ -123,9 +123,9 @@ fn read_rows(what: &'static str, text: &str) -> Result<Vec<Release>, HelmError> 
     Ok(rows
         .into_iter()
         .filter_map(|row| {
-            let revision = match &row.revision {
-                Value::String(text) => text.parse().ok()?,
-                number => u32::try_from(number.as_u64()?).ok()?,
+            let revision = match row.revision.as_str() {
+                Some(text) => text.parse().ok()?,
+                None => u32::try_from(row.revision.as_u64()?).ok()?,
             };
             Some(Release {
                 revision,
