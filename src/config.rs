@@ -126,7 +126,7 @@ pub struct DiscordLogin {
 impl Config {
     /// Reads the file, when one is given, and the variables whose names begin with `PANGEO_BOT_`.
     ///
-    /// Take the variables from [`environment`], or make them up in a test.
+    /// Take the variables from [`environment()`], or make them up in a test.
     ///
     /// # Errors
     /// All problems that were found.

@@ -3,7 +3,7 @@
 //! A command is one TOML file, and its name is the file's name: `deploy.toml` is `/pangeo deploy`,
 //! `dns.check.toml` is `/pangeo dns check`. `groups.toml` describes the groups.
 //! The files are compiled in, so that binary and commands cannot differ; a site's own folder may
-//! add more. Both go one way: [`file`] reads them, [`limits`] compares them with Discord's limits,
+//! add more. Both go one way: `file.rs` reads them, `limits.rs` compares them with Discord's limits,
 //! and [`Catalogue`] keeps those that hold.
 //! What a person typed goes through [`options::parse_options`], and for `deploy` on through
 //! [`deploy::deploy_options`].
