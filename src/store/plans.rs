@@ -281,6 +281,36 @@ impl Store {
         .collect()
     }
 
+    /// The identical plans that this one took over, directly or one from another; at most 100.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn plans_before(&self, id: PlanId) -> Result<Vec<Plan>, StoreError> {
+        let mut before: Vec<Plan> = Vec::new();
+        let mut ids = vec![id.as_uuid()];
+        while !ids.is_empty() && before.len() < 100 {
+            let rows = sqlx::query_as!(
+                Row,
+                r#"select id as "id: PlanId", command, target, options, target_revision, steps,
+                          digest, content, rule, requester_id, channel_id, state, state_reason,
+                          superseded_by as "superseded_by: PlanId", created_at, expires_at,
+                          posted_in_full_at, reminded_at, forced_by, force_reason, reviewed_by
+                   from plans where superseded_by = any($1) limit 100"#,
+                &ids
+            )
+            .fetch_all(&self.pool)
+            .await
+            .map_err(doing("read the plans before"))?;
+            let rows: Vec<Plan> = rows
+                .into_iter()
+                .map(Plan::try_from)
+                .collect::<Result<_, _>>()?;
+            ids = rows.iter().map(|plan| plan.id.as_uuid()).collect();
+            before.extend(rows);
+        }
+        Ok(before)
+    }
+
     /// The files of a plan, by name.
     ///
     /// # Errors
