@@ -47,6 +47,7 @@
 
 pub mod app;
 pub mod approvals;
+pub mod chat;
 pub mod commands;
 pub mod config;
 pub mod domain;

@@ -1,0 +1,136 @@
+//! Buttons on plans, notices and operations.
+
+use serenity::all::{ComponentInteraction, ComponentInteractionDataKind};
+
+use super::Shared;
+use super::access::Admitted;
+use super::custom_id::ButtonId;
+use super::dispatch::Ticket;
+use super::forms;
+use super::messages::answers;
+use super::view::View;
+use crate::approvals::Answer;
+use crate::domain::approval::Verdict;
+use crate::domain::ids::{OperationId, PlanId};
+use crate::domain::person::Role;
+use crate::operations::start::UNDO_COMMAND;
+
+/// A button was pressed.
+pub(crate) async fn take(shared: &Shared, interaction: ComponentInteraction) {
+    let ticket = Ticket::of_button(&interaction);
+    let is_button = matches!(interaction.data.kind, ComponentInteractionDataKind::Button);
+    let button = ButtonId::parse(&interaction.data.custom_id).filter(|_button| is_button);
+    let Some(button) = button else {
+        shared
+            .say(&ticket, View::text(answers::UNKNOWN_BUTTON))
+            .await;
+        return;
+    };
+    let (word, needed) = word_and_roles(shared, button);
+    let caller = match shared.access.check(&ticket.caller, &needed) {
+        Ok(caller) => caller,
+        Err(refusal) => return shared.refuse(&ticket, word, &refusal).await,
+    };
+    if let ButtonId::Force(plan) = button {
+        return forms::open_force(shared, &ticket, plan).await;
+    }
+    shared
+        .work(&ticket, Box::pin(press(shared, button, caller)))
+        .await;
+}
+
+/// Who may press at all, known without asking the database; whose answer to a plan counts is
+/// decided in `approvals`, from the plan's own rule.
+fn word_and_roles(shared: &Shared, button: ButtonId) -> (&'static str, Vec<Role>) {
+    let like = |command: &str| {
+        let command = shared.parts.catalogue.get(command);
+        command.map_or_else(
+            || vec![Role::Operator, Role::Approver],
+            |command| command.may_run.clone(),
+        )
+    };
+    let anyone = || Role::ALL.to_vec();
+    match button {
+        ButtonId::Approve(_) => ("button approve", anyone()),
+        ButtonId::Refuse(_) => ("button refuse", anyone()),
+        ButtonId::TakeBack(_) => ("button take-back", anyone()),
+        ButtonId::Review(_) => ("button review", anyone()),
+        ButtonId::Force(_) => ("button force", forms::who_may_force(shared)),
+        ButtonId::Cancel(_) => ("button cancel", like("ops cancel")),
+        ButtonId::Retry(_) => ("button retry", like("ops retry")),
+        ButtonId::Undo(_) => ("button undo", like(UNDO_COMMAND)),
+        ButtonId::Leave(_) => ("button leave", like("ops cancel")),
+    }
+}
+
+async fn press(shared: &Shared, button: ButtonId, caller: Admitted) -> anyhow::Result<View> {
+    let parts = &shared.parts;
+    let id = |operation: OperationId| operation.to_string();
+    let controlled = match button {
+        ButtonId::Approve(plan) => return answer(shared, plan, &caller, Verdict::Approve).await,
+        ButtonId::Refuse(plan) => return answer(shared, plan, &caller, Verdict::Refuse).await,
+        ButtonId::TakeBack(plan) => return take_back(shared, plan, &caller).await,
+        ButtonId::Review(plan) => {
+            let answer = parts.approvals.review(plan, &caller.person).await?;
+            parts.store.touch_message(&format!("plan/{plan}")).await?;
+            return Ok(View::text(answers::review(&answer)));
+        }
+        ButtonId::Undo(operation) => {
+            let planned = parts
+                .plans
+                .undo(&id(operation), &caller.person, caller.channel)
+                .await?;
+            return Ok(View::text(answers::undo_planned(&shared.clean, &planned)));
+        }
+        ButtonId::Cancel(operation) => parts.control.cancel(&id(operation), &caller.person).await?,
+        ButtonId::Retry(operation) => parts.control.retry(&id(operation), &caller.person).await?,
+        ButtonId::Leave(operation) => parts.control.leave(&id(operation), &caller.person).await?,
+        // Opens a form, see above.
+        ButtonId::Force(_) => return Ok(View::text(answers::UNKNOWN_BUTTON)),
+    };
+    Ok(View::text(answers::controlled(&shared.clean, &controlled)))
+}
+
+async fn answer(
+    shared: &Shared,
+    plan: PlanId,
+    caller: &Admitted,
+    verdict: Verdict,
+) -> anyhow::Result<View> {
+    let answer = shared
+        .parts
+        .approvals
+        .press(plan, &caller.person, verdict)
+        .await?;
+    let started = match answer {
+        Answer::Counted { .. } | Answer::AlreadyGiven => {
+            shared.reactions.start_if_approved(plan).await?
+        }
+        Answer::Refused
+        | Answer::TakenBack
+        | Answer::NothingToTakeBack
+        | Answer::MissingRole { .. }
+        | Answer::OwnRequest
+        | Answer::IsBot
+        | Answer::TooEarly
+        | Answer::Ended { .. }
+        | Answer::NoSuchPlan => None,
+    };
+    Ok(View::text(answers::answer(
+        &shared.clean,
+        &answer,
+        started.as_ref(),
+    )))
+}
+
+/// The reaction goes first: while it stands, the next reading would count it again.
+async fn take_back(shared: &Shared, plan: PlanId, caller: &Admitted) -> anyhow::Result<View> {
+    let person = caller.person.id;
+    let removed = shared.reactions.remove_reactions_of(plan, person).await?;
+    let answer = shared.parts.approvals.take_back(plan, person).await?;
+    let mut text = answers::answer(&shared.clean, &answer, None);
+    if !removed {
+        text.push_str("\nhint: remove your reaction too; the bot may not do that here");
+    }
+    Ok(View::text(text))
+}

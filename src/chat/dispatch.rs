@@ -1,0 +1,238 @@
+//! Takes interactions one by one and works on them at the same time.
+//!
+//! For each: who may (in memory) → the acknowledgement → the work, within its deadline → the
+//! private answer. The number in work is bounded; one more is told so at once.
+//!
+//! **Invariant:** a form's values and an interaction's token are neither logged nor kept.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serenity::all::{
+    CommandInteraction, ComponentInteraction, CreateInteractionResponse,
+    CreateInteractionResponseMessage, Interaction, InteractionId, Member, ModalInteraction, User,
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::access::{Caller, Refusal};
+use super::gateway::place_of;
+use super::messages::answers;
+use super::view::View;
+use super::{ChatError, Shared, buttons, completion, forms, handlers};
+use crate::domain::ids::{DiscordRoleId, DiscordUserId};
+use crate::store::audit::AuditEntry;
+
+/// How long the work behind an acknowledged interaction may take; its token lives 15 minutes.
+const WORK: Duration = Duration::from_mins(12);
+
+/// Runs until the bot ends; what is in work then is given up.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    mut interactions: mpsc::Receiver<Box<Interaction>>,
+    ended: CancellationToken,
+) -> Result<(), ChatError> {
+    let mut in_work = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return Ok(()),
+            Some(done) = in_work.join_next() => {
+                if let Err(error) = done {
+                    tracing::error!(error = %error, "an interaction's task failed");
+                }
+            }
+            interaction = interactions.recv() => match interaction {
+                Some(interaction) => {
+                    let span = tracing::info_span!("interaction", user.id = tracing::field::Empty);
+                    in_work.spawn(take(Arc::clone(&shared), interaction).instrument(span));
+                }
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+async fn take(shared: Arc<Shared>, interaction: Box<Interaction>) {
+    match *interaction {
+        Interaction::Command(command) => handlers::take(&shared, command).await,
+        Interaction::Autocomplete(command) => completion::take(&shared, command).await,
+        Interaction::Component(component) => buttons::take(&shared, component).await,
+        Interaction::Modal(modal) => forms::take(&shared, modal).await,
+        // A ping comes over HTTP only; serenity may learn of other kinds.
+        _other => {}
+    }
+}
+
+/// What every kind of interaction has.
+pub(crate) struct Ticket<'a> {
+    pub(crate) id: InteractionId,
+    pub(crate) token: &'a str,
+    pub(crate) caller: Caller,
+}
+
+impl<'a> Ticket<'a> {
+    pub(crate) fn of_command(interaction: &'a CommandInteraction) -> Self {
+        let place = place_of(interaction.channel_id, interaction.channel.as_ref());
+        let guild = interaction.guild_id.map(|guild| guild.get());
+        let member = interaction.member.as_deref();
+        Self::new(
+            interaction.id,
+            &interaction.token,
+            caller(guild, place, &interaction.user, member),
+        )
+    }
+
+    pub(crate) fn of_button(interaction: &'a ComponentInteraction) -> Self {
+        let place = place_of(interaction.channel_id, interaction.channel.as_ref());
+        let guild = interaction.guild_id.map(|guild| guild.get());
+        let member = interaction.member.as_ref();
+        Self::new(
+            interaction.id,
+            &interaction.token,
+            caller(guild, place, &interaction.user, member),
+        )
+    }
+
+    pub(crate) fn of_form(interaction: &'a ModalInteraction) -> Self {
+        let place = place_of(interaction.channel_id, interaction.channel.as_ref());
+        let guild = interaction.guild_id.map(|guild| guild.get());
+        let member = interaction.member.as_ref();
+        Self::new(
+            interaction.id,
+            &interaction.token,
+            caller(guild, place, &interaction.user, member),
+        )
+    }
+
+    fn new(id: InteractionId, token: &'a str, caller: Caller) -> Self {
+        tracing::Span::current().record("user.id", caller.user.0);
+        Self { id, token, caller }
+    }
+}
+
+fn caller(
+    guild: Option<u64>,
+    place: (
+        crate::domain::ids::DiscordChannelId,
+        Option<crate::domain::ids::DiscordChannelId>,
+    ),
+    user: &User,
+    member: Option<&Member>,
+) -> Caller {
+    Caller {
+        guild,
+        channel: place.0,
+        parent: place.1,
+        user: DiscordUserId(user.id.get()),
+        is_bot: user.bot,
+        roles: member.map(|member| {
+            let roles = member.roles.iter();
+            roles.map(|role| DiscordRoleId(role.get())).collect()
+        }),
+    }
+}
+
+impl Shared {
+    /// Sends the first answer; an error is logged, since there is nobody left to tell.
+    pub(crate) async fn first_answer(
+        &self,
+        ticket: &Ticket<'_>,
+        answer: CreateInteractionResponse,
+    ) -> bool {
+        match self
+            .rest
+            .acknowledge(ticket.id, ticket.token, &answer)
+            .await
+        {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not answer an interaction"
+                );
+                false
+            }
+        }
+    }
+
+    /// Answers at once and privately.
+    pub(crate) async fn say(&self, ticket: &Ticket<'_>, view: View) {
+        let answer = CreateInteractionResponse::Message(view.into_private_answer());
+        self.first_answer(ticket, answer).await;
+    }
+
+    /// Says why the caller may not, and keeps it in the audit.
+    pub(crate) async fn refuse(&self, ticket: &Ticket<'_>, what: &str, refusal: &Refusal) {
+        self.say(ticket, View::text(answers::refusal(refusal)))
+            .await;
+        let reason = match refusal {
+            Refusal::OtherGuild => "other guild",
+            Refusal::OtherChannel { .. } => "other channel",
+            Refusal::MissingRole { .. } => "missing role",
+        };
+        tracing::info!(what, reason, "refused an interaction");
+        let details = serde_json::json!({"reason": reason});
+        let entry = AuditEntry::by(ticket.caller.user, "request.refused", what, details);
+        if let Err(error) = self.parts.store.audit(entry).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "could not write a refusal into the audit"
+            );
+        }
+    }
+
+    /// The right to work; `None`, with an answer, when too much is in work.
+    pub(crate) async fn admit(&self, ticket: &Ticket<'_>) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.in_work).try_acquire_owned() {
+            return Some(permit);
+        }
+        self.say(ticket, View::text(answers::BUSY)).await;
+        None
+    }
+
+    /// Acknowledges, works, and answers privately with what came of it.
+    pub(crate) async fn work<F>(&self, ticket: &Ticket<'_>, work: F)
+    where
+        F: Future<Output = anyhow::Result<View>>,
+    {
+        let Some(_permit) = self.admit(ticket).await else {
+            return;
+        };
+        let later = CreateInteractionResponseMessage::new().ephemeral(true);
+        if !self
+            .first_answer(ticket, CreateInteractionResponse::Defer(later))
+            .await
+        {
+            // Not acknowledged: the person sees a failure, so nothing may happen behind it.
+            return;
+        }
+        let view = match timeout(WORK, work).await {
+            Ok(Ok(view)) => view,
+            Ok(Err(error)) => View::text(went_wrong(&error)),
+            Err(_elapsed) => View::text(answers::TOO_SLOW),
+        };
+        let answer = view.redacted(&self.clean).into_deferred_answer();
+        if let Err(error) = self.rest.complete_answer(ticket.token, &answer).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not complete an answer"
+            );
+        }
+    }
+}
+
+/// Logs what failed and makes the words for it.
+pub(crate) fn went_wrong(error: &anyhow::Error) -> String {
+    let reference = uuid::Uuid::new_v4().simple().to_string();
+    let reference = reference.get(..8).unwrap_or_default();
+    tracing::error!(
+        reference,
+        error = format!("{error:#}"),
+        "an interaction failed"
+    );
+    answers::went_wrong(reference)
+}

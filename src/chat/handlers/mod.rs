@@ -1,0 +1,184 @@
+//! Commands: one file per command, found by its name.
+//!
+//! A command that opens a form does so at once; every other is acknowledged first. A command whose
+//! effect is an operation is planned, whatever its name.
+
+mod checkin_check;
+mod checkin_set_client;
+mod checkin_sheet;
+mod dns_check;
+mod dns_set_secret;
+mod help;
+mod list;
+mod logs_operation;
+mod ops_cancel;
+mod ops_list;
+mod ops_resume;
+mod ops_retry;
+mod ops_show;
+mod plan;
+mod status;
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use secrecy::SecretString;
+use serenity::all::{CommandDataOption, CommandDataOptionValue, CommandInteraction};
+
+use super::Shared;
+use super::access::Admitted;
+use super::dispatch::Ticket;
+use super::forms::{self, Values};
+use super::messages::answers;
+use super::register::ROOT;
+use super::view::View;
+use crate::commands::options::parse_options;
+use crate::commands::value::Options;
+use crate::commands::value::RawValue;
+use crate::commands::{Command, Effect};
+use crate::domain::deploy::CheckinInstance;
+use crate::domain::names::HostName;
+use crate::store::audit::AuditEntry;
+use crate::store::secrets::SecretOwner;
+
+/// What a handler is given.
+pub(crate) struct Call<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) command: &'a Command,
+    pub(crate) options: Options,
+    pub(crate) caller: Admitted,
+}
+
+impl Call<'_> {
+    /// The text of a required option; empty if the command's file does not have it.
+    pub(crate) fn text(&self, option: &str) -> String {
+        self.options.text(option).unwrap_or_default()
+    }
+
+    /// The instance of Check-in that was chosen.
+    pub(crate) fn checkin_instance(&self) -> anyhow::Result<CheckinInstance> {
+        let word = self.text("check-in");
+        CheckinInstance::from_word(&word).with_context(|| format!("read `{word}` as a Check-in"))
+    }
+
+    /// Keeps a secret of a host; the audit tells that, not what it is.
+    pub(crate) async fn keep_secret(
+        &self,
+        host: &HostName,
+        name: &'static str,
+        secret: &SecretString,
+    ) -> anyhow::Result<()> {
+        let parts = &self.shared.parts;
+        parts
+            .vault
+            .put(&SecretOwner::Host(host.clone()), name, secret)
+            .await
+            .with_context(|| format!("keep `{name}` of `{host}`"))?;
+        let details = serde_json::json!({"name": name});
+        let by = self.caller.person.id;
+        let entry = AuditEntry::by(by, "secret.set", host.to_string(), details);
+        parts.store.audit(entry).await?;
+        Ok(())
+    }
+}
+
+/// A command arrived.
+pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction) {
+    let ticket = Ticket::of_command(&interaction);
+    let (name, given) = path_and_options(&interaction);
+    let Some(command) = shared.parts.catalogue.get(&name) else {
+        shared
+            .say(&ticket, View::text(answers::UNKNOWN_COMMAND))
+            .await;
+        return;
+    };
+    let caller = match shared.access.check(&ticket.caller, &command.may_run) {
+        Ok(caller) => caller,
+        Err(refusal) => return shared.refuse(&ticket, &name, &refusal).await,
+    };
+    let options = parse_options(command, &raw_values(given));
+    let options = match options {
+        Ok(options) => options,
+        Err(errors) => {
+            let text = answers::option_problems(&shared.clean, &errors);
+            return shared.say(&ticket, View::text(text)).await;
+        }
+    };
+    if command.modal.is_some() {
+        return forms::open(shared, &ticket, command, &options).await;
+    }
+    let call = Call {
+        shared,
+        command,
+        options,
+        caller,
+    };
+    shared.work(&ticket, Box::pin(run(call))).await;
+}
+
+async fn run(call: Call<'_>) -> anyhow::Result<View> {
+    if call.command.effect == Effect::Operation {
+        return plan::run(call).await;
+    }
+    match call.command.name().as_str() {
+        "checkin check" => checkin_check::run(call).await,
+        "checkin sheet" => checkin_sheet::run(&call),
+        "dns check" => dns_check::run(call).await,
+        "help" => help::run(&call),
+        "list" => list::run(call).await,
+        "logs operation" => logs_operation::run(call).await,
+        "ops cancel" => ops_cancel::run(call).await,
+        "ops list" => ops_list::run(call).await,
+        "ops resume" => ops_resume::run(call).await,
+        "ops retry" => ops_retry::run(call).await,
+        "ops show" => ops_show::run(call).await,
+        "status" => status::run(call).await,
+        _no_handler => Ok(View::text(answers::UNKNOWN_COMMAND)),
+    }
+}
+
+/// The form of a command was filled in; who may and what was typed are checked.
+pub(crate) async fn submit(call: Call<'_>, values: Values) -> anyhow::Result<View> {
+    match call.command.name().as_str() {
+        "checkin set-client" => checkin_set_client::submit(call, values).await,
+        "dns set-secret" => dns_set_secret::submit(call, values).await,
+        _no_handler => Ok(View::text(answers::UNKNOWN_COMMAND)),
+    }
+}
+
+/// The command's name below `/pangeo` and the options given to it.
+pub(crate) fn path_and_options(interaction: &CommandInteraction) -> (String, &[CommandDataOption]) {
+    let mut words = Vec::new();
+    let mut options = interaction.data.options.as_slice();
+    if interaction.data.name != ROOT {
+        return (String::new(), &[]);
+    }
+    while let [CommandDataOption { name, value, .. }] = options {
+        match value {
+            CommandDataOptionValue::SubCommand(below)
+            | CommandDataOptionValue::SubCommandGroup(below) => {
+                words.push(name.as_str());
+                options = below;
+            }
+            _value => break,
+        }
+    }
+    (words.join(" "), options)
+}
+
+/// Options as they were typed; kinds that no command uses are left out and so are unknown.
+pub(crate) fn raw_values(options: &[CommandDataOption]) -> BTreeMap<String, RawValue> {
+    options
+        .iter()
+        .filter_map(|option| {
+            let value = match &option.value {
+                CommandDataOptionValue::Boolean(value) => RawValue::Boolean(*value),
+                CommandDataOptionValue::Integer(value) => RawValue::Integer(*value),
+                CommandDataOptionValue::String(value) => RawValue::Text(value.clone()),
+                CommandDataOptionValue::Autocomplete { value, .. } => RawValue::Text(value.clone()),
+                _other => return None,
+            };
+            Some((option.name.clone(), value))
+        })
+        .collect()
+}

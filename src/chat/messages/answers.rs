@@ -1,0 +1,340 @@
+//! Private answers to commands, buttons and forms.
+
+use super::{bullets, roles};
+use crate::approvals::{Answer, ForceAnswer, ReviewAnswer};
+use crate::chat::access::Refusal;
+use crate::chat::text::Clean;
+use crate::commands::options::OptionError;
+use crate::domain::plan::{Plan, PlanState};
+use crate::operations::{Controlled, StartOutcome};
+use crate::plans::Planned;
+
+/// The bot does too much already.
+pub(crate) const BUSY: &str = "the bot is busy: try again in a few seconds";
+/// A button or form that means nothing.
+pub(crate) const UNKNOWN_BUTTON: &str = "this button is not known any more: run the command again";
+/// A command that is registered but not known.
+pub(crate) const UNKNOWN_COMMAND: &str =
+    "this command is not known any more: wait a minute until Discord shows the current ones";
+/// The work took too long.
+pub(crate) const TOO_SLOW: &str =
+    "this takes too long: look at the channel and at `/pangeo ops list` for what became of it";
+
+/// Something failed that the person can't mend; the log has the same reference.
+pub(crate) fn went_wrong(reference: &str) -> String {
+    format!(
+        "something went wrong (reference `{reference}`)\n\
+         hint: try again; if it stays, give the reference to whoever runs the bot"
+    )
+}
+
+/// The caller may not.
+pub(crate) fn refusal(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::OtherGuild => "the bot does not answer here".to_owned(),
+        Refusal::OtherChannel { channels } => {
+            let channels: Vec<String> = channels.iter().map(|c| format!("<#{c}>")).collect();
+            format!("the bot answers in {} only", channels.join(", "))
+        }
+        Refusal::MissingRole { allowed } => {
+            format!("only {} may do this", roles(allowed))
+        }
+    }
+}
+
+/// Options that do not hold.
+pub(crate) fn option_problems(clean: &Clean, errors: &[OptionError]) -> String {
+    let lines: Vec<String> = errors
+        .iter()
+        .map(|error| format!("`{}`: {}", error.option, clean.prose(&error.text)))
+        .collect();
+    format!("nothing was changed\n{}", bullets(&lines))
+}
+
+/// What became of a request for a plan.
+pub(crate) fn planned(clean: &Clean, planned: &Planned) -> String {
+    match planned {
+        Planned::Posted(plan) => format!(
+            "plan `{}` is made and appears in the channel; nothing is changed before it is approved",
+            plan.short()
+        ),
+        Planned::Refused(problems) => {
+            let lines: Vec<String> = problems
+                .iter()
+                .map(|problem| clean.markdown(problem))
+                .collect();
+            format!("no plan was made, nothing was changed\n{}", bullets(&lines))
+        }
+    }
+}
+
+/// What became of a pressed button; `started` is what followed from it.
+pub(crate) fn answer(clean: &Clean, answer: &Answer, started: Option<&StartOutcome>) -> String {
+    let text = match answer {
+        Answer::Counted { given, needed } => {
+            format!("your approval counts: {given} of {needed}")
+        }
+        Answer::AlreadyGiven => "you said so before; it counts".to_owned(),
+        Answer::Refused => "you refused the plan; it has ended".to_owned(),
+        Answer::TakenBack => "it is taken back".to_owned(),
+        Answer::NothingToTakeBack => "there is nothing of yours to take back".to_owned(),
+        Answer::MissingRole { allowed } => {
+            format!("only {} may answer this plan", roles(allowed))
+        }
+        Answer::OwnRequest => "nobody approves or refuses their own request; use `Take back` \
+                               of a colleague's approval or let it expire"
+            .to_owned(),
+        Answer::IsBot => "bots never approve".to_owned(),
+        Answer::TooEarly => {
+            "the plan was not posted in full yet: remove it and answer again".to_owned()
+        }
+        Answer::Ended { state, reason } => ended(clean, *state, reason.as_deref()),
+        Answer::NoSuchPlan => "there is no such plan".to_owned(),
+    };
+    with_start(clean, text, started)
+}
+
+/// A text with what followed from it.
+pub(crate) fn with_start(clean: &Clean, text: String, started: Option<&StartOutcome>) -> String {
+    match started {
+        Some(StartOutcome::Started(operation)) => {
+            format!("{text}\noperation `{}` starts", operation.short())
+        }
+        Some(StartOutcome::Void(reason)) => format!(
+            "{text}\nthe plan is void: {}\nhint: run the command again for a new plan",
+            clean.prose(reason)
+        ),
+        Some(StartOutcome::Waiting { .. } | StartOutcome::Ended) | None => text,
+    }
+}
+
+fn ended(clean: &Clean, state: PlanState, reason: Option<&str>) -> String {
+    let reason = reason.map_or_else(String::new, |reason| {
+        format!(": {}", clean.markdown(reason))
+    });
+    match state {
+        PlanState::Waiting => format!("the plan does not wait for this{reason}"),
+        PlanState::Started => "the plan was approved before and its operation started".to_owned(),
+        PlanState::Refused => format!("the plan was refused{reason}"),
+        PlanState::Expired => {
+            format!("the plan has expired{reason}\nhint: run the command again for a new plan")
+        }
+        PlanState::Void => {
+            format!("the plan is void{reason}\nhint: run the command again for a new plan")
+        }
+        PlanState::Superseded => {
+            format!("the plan was replaced{reason}\nhint: answer the newer one")
+        }
+    }
+}
+
+/// What became of a break-glass.
+pub(crate) fn force(answer: &ForceAnswer) -> String {
+    match answer {
+        ForceAnswer::Forced => {
+            "the plan starts without approval; the channel is told, and a second person must review it"
+                .to_owned()
+        }
+        ForceAnswer::NotAllowed => "this command can't be forced".to_owned(),
+        ForceAnswer::MissingRole { allowed } => format!("only {} may force a plan", roles(allowed)),
+        ForceAnswer::Ended => "the plan does not wait any more".to_owned(),
+    }
+}
+
+/// What became of a review.
+pub(crate) fn review(answer: &ReviewAnswer) -> String {
+    match answer {
+        ReviewAnswer::Reviewed => "your review is recorded".to_owned(),
+        ReviewAnswer::OwnForce => "you forced it: a second person must review it".to_owned(),
+        ReviewAnswer::MissingRole { allowed } => {
+            format!("only {} may review a forced start", roles(allowed))
+        }
+        ReviewAnswer::NothingToReview => "there is nothing left to review".to_owned(),
+    }
+}
+
+/// What became of a wish about an operation.
+pub(crate) fn controlled(clean: &Clean, controlled: &Controlled) -> String {
+    match controlled {
+        Controlled::Done(text) => clean.markdown(text),
+        Controlled::NoSuchOperation => NO_SUCH_OPERATION.to_owned(),
+        Controlled::NotPossible { state, hint } => format!(
+            "that is not possible: the operation is `{}`\nhint: {}",
+            state.as_str(),
+            clean.markdown(hint)
+        ),
+    }
+}
+
+/// An operation that is not there.
+pub(crate) const NO_SUCH_OPERATION: &str =
+    "there is no such operation\nhint: `/pangeo ops list state:all` shows them";
+
+/// A cluster that is not there.
+pub(crate) fn no_such_cluster(clean: &Clean, name: &str) -> String {
+    format!(
+        "there is no cluster {}\nhint: `/pangeo list` shows them",
+        clean.code(name)
+    )
+}
+
+/// Why a reaction was removed; sent to its owner. `None` where there is nothing to say.
+pub(crate) fn reaction_hint(clean: &Clean, plan: &Plan, answer: &Answer) -> Option<ReactionHint> {
+    let (word, text) = match answer {
+        Answer::MissingRole { allowed } => (
+            "missing-role",
+            format!("only {} may answer it", roles(allowed)),
+        ),
+        Answer::OwnRequest => (
+            "own-request",
+            "you asked for it yourself, so somebody else must answer".to_owned(),
+        ),
+        Answer::TooEarly => (
+            "too-early",
+            "it was set before the plan was posted in full: look at the plan and react again"
+                .to_owned(),
+        ),
+        Answer::Ended { state, reason } => ("ended", ended(clean, *state, reason.as_deref())),
+        Answer::Counted { .. }
+        | Answer::AlreadyGiven
+        | Answer::Refused
+        | Answer::TakenBack
+        | Answer::NothingToTakeBack
+        | Answer::IsBot
+        | Answer::NoSuchPlan => return None,
+    };
+    let title = format!(
+        "Your reaction on `{} {}` does not count",
+        plan.essence.command, plan.essence.target
+    );
+    Some(ReactionHint { word, title, text })
+}
+
+/// A private message about a reaction that does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReactionHint {
+    /// Each reason is told once per plan and person.
+    pub(crate) word: &'static str,
+    pub(crate) title: String,
+    pub(crate) text: String,
+}
+
+/// A secret is kept.
+pub(crate) fn secret_kept(clean: &Clean, what: &str, host: &str) -> String {
+    format!(
+        "the {what} of {} is sealed and kept; it is never shown again",
+        clean.code(host)
+    )
+}
+
+/// What was typed into a form does not hold.
+pub(crate) fn field_problem(label: &str, problem: &str) -> String {
+    format!("nothing was changed\n• {label}: {problem}")
+}
+
+/// A form can't remember the options.
+pub(crate) const OPTIONS_TOO_LONG: &str =
+    "nothing was changed: the options are too long for a form";
+
+/// What follows from a plan that a button of an operation made.
+pub(crate) fn undo_planned(clean: &Clean, result: &Planned) -> String {
+    match result {
+        Planned::Posted(plan) => format!(
+            "plan `{}` says what would be undone; it appears in the channel and needs approval",
+            plan.short()
+        ),
+        Planned::Refused(_) => planned(clean, result),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::messages::plan::tests::plan;
+    use crate::domain::ids::{DiscordChannelId, OperationId};
+    use crate::domain::operation::OperationState;
+    use crate::domain::person::Role;
+    use crate::domain::redact::Redactor;
+
+    fn clean() -> Clean {
+        Clean::new(Redactor::new())
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_allowed() {
+        let missing = Refusal::MissingRole {
+            allowed: vec![Role::Operator],
+        };
+        assert_eq!(refusal(&missing), "only `operator` may do this");
+        let channel = Refusal::OtherChannel {
+            channels: vec![DiscordChannelId(5)],
+        };
+        assert_eq!(refusal(&channel), "the bot answers in <#5> only");
+    }
+
+    #[test]
+    fn wrong_options_are_listed_together_and_made_harmless() {
+        let errors = [
+            OptionError::new("name", "has a space: @everyone"),
+            OptionError::new("workers-max", "is 600, allowed is 1 to 500"),
+        ];
+        let text = option_problems(&clean(), &errors);
+        assert!(
+            text.starts_with("nothing was changed\n• `name`: has a space"),
+            "{text}"
+        );
+        assert!(
+            text.contains("• `workers-max`: is 600") && !text.contains("@everyone"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_answer_says_what_follows() {
+        let operation = OperationId::new();
+        let counted = Answer::Counted {
+            given: 1,
+            needed: 1,
+        };
+        let text = answer(&clean(), &counted, Some(&StartOutcome::Started(operation)));
+        assert_eq!(
+            text,
+            format!(
+                "your approval counts: 1 of 1\noperation `{}` starts",
+                operation.short()
+            )
+        );
+        let void = StartOutcome::Void("the host name was taken".to_owned());
+        let text = answer(&clean(), &counted, Some(&void));
+        assert!(
+            text.contains("the plan is void: the host name was taken\nhint:"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn only_answers_that_do_not_count_are_told_in_private() {
+        let plan = plan();
+        let hint = reaction_hint(&clean(), &plan, &Answer::OwnRequest).unwrap();
+        assert_eq!(hint.word, "own-request");
+        assert_eq!(hint.title, "Your reaction on `deploy geo` does not count");
+        let counted = Answer::Counted {
+            given: 1,
+            needed: 1,
+        };
+        assert_eq!(reaction_hint(&clean(), &plan, &counted), None);
+        assert_eq!(reaction_hint(&clean(), &plan, &Answer::IsBot), None);
+    }
+
+    #[test]
+    fn a_wish_that_is_not_possible_names_the_state() {
+        let wish = Controlled::NotPossible {
+            state: OperationState::Succeeded,
+            hint: "nothing is left to do".to_owned(),
+        };
+        assert_eq!(
+            controlled(&clean(), &wish),
+            "that is not possible: the operation is `succeeded`\nhint: nothing is left to do"
+        );
+    }
+}

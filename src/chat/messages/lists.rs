@@ -1,0 +1,222 @@
+//! Lists, reports and help.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+
+use super::{progress, roles, when};
+use crate::chat::text::{Clean, cut};
+use crate::chat::view::{Card, FIELD, Shade, TEXT, View};
+use crate::commands::{Catalogue, Command, Effect, OptionSpec};
+use crate::domain::operation::{Operation, StepRow};
+use crate::looks::{Report, Tone};
+
+/// A read-only answer of the bot's own parts; its text may contain markdown.
+pub(crate) fn report(clean: &Clean, report: &Report) -> View {
+    let mut text = clean.markdown(&report.text);
+    if let Some(hint) = &report.hint {
+        let _written = write!(text, "\nhint: {}", clean.markdown(hint));
+    }
+    let fields = report
+        .fields
+        .iter()
+        .map(|(name, value)| (clean.redact(name), cut(&clean.markdown(value), FIELD)))
+        .collect();
+    View::card(Card {
+        title: clean.redact(&report.title),
+        text: cut(&text, TEXT),
+        shade: match report.tone {
+            Tone::Good => Shade::Good,
+            Tone::Neutral => Shade::Neutral,
+            Tone::Warn => Shade::Warn,
+            Tone::Bad => Shade::Bad,
+        },
+        fields,
+        footer: String::new(),
+    })
+}
+
+/// Operations, newest first.
+pub(crate) fn operations(clean: &Clean, operations: &[Operation]) -> View {
+    if operations.is_empty() {
+        return View::text(
+            "no operations\nhint: `/pangeo ops list state:all` shows ended ones too",
+        );
+    }
+    let mut text = String::new();
+    for operation in operations {
+        let _written = writeln!(
+            text,
+            "`{}` {} · {} · by <@{}>",
+            operation.id.short(),
+            clean.prose(&progress::title(clean, operation)),
+            when(operation.created_at),
+            operation.requester
+        );
+    }
+    View::card(Card {
+        title: "Operations".to_owned(),
+        text: cut(&text, TEXT),
+        ..Card::default()
+    })
+}
+
+/// One operation.
+pub(crate) fn operation(
+    clean: &Clean,
+    operation: &Operation,
+    steps: &[StepRow],
+    link: &str,
+    now: DateTime<Utc>,
+) -> View {
+    let shown = progress::Shown {
+        operation,
+        steps,
+        last_line: None,
+        link,
+        now,
+    };
+    let view = progress::view(clean, &shown);
+    let mut fields = vec![("Asked by".to_owned(), format!("<@{}>", operation.requester))];
+    if !operation.state.is_final() {
+        fields.push(("Time limit".to_owned(), when(operation.deadline)));
+    }
+    View {
+        card: view.card.map(|card| Card { fields, ..card }),
+        ..view
+    }
+}
+
+/// What the bot can do for people with these roles.
+pub(crate) fn help(catalogue: &Catalogue) -> View {
+    let mut text = String::from(
+        "Changes are planned first, then approved by reactions or buttons, then done step by step; \
+         the channel shows how far they are.\n",
+    );
+    for command in catalogue.commands() {
+        let _written = write!(
+            text,
+            "\n`/pangeo {}` {}",
+            command.name(),
+            command.description
+        );
+    }
+    let start = "1. sign up at EGI Check-in (https://aai.egi.eu/signup) and join the VO\n\
+                 2. add a host name at https://nsupdate.fedcloud.eu, then `/pangeo dns set-secret`\n\
+                 3. `/pangeo checkin sheet` shows what to fill in for the login of the hub, \
+                 then `/pangeo checkin set-client`\n\
+                 4. `/pangeo deploy`";
+    View::card(Card {
+        title: "Deploy and run DaskHub on the EGI Federation".to_owned(),
+        text: cut(&text, TEXT),
+        fields: vec![
+            ("How to get a hub".to_owned(), start.to_owned()),
+            (
+                "More".to_owned(),
+                "`/pangeo help command:deploy` shows the options of a command".to_owned(),
+            ),
+        ],
+        ..Card::default()
+    })
+}
+
+/// One command with its options.
+pub(crate) fn help_of(command: &Command) -> View {
+    let mut text = format!(
+        "{}\n\nmay be run by {}",
+        command.description,
+        roles(&command.may_run)
+    );
+    match (&command.effect, &command.approvals) {
+        (Effect::Operation, Some(approvals)) if approvals.needed > 0 => {
+            let _written = write!(
+                text,
+                "\nneeds {} approval(s) from {}",
+                approvals.needed,
+                roles(&approvals.from)
+            );
+        }
+        (Effect::Operation, _none) => text.push_str("\nneeds no approval"),
+        (Effect::Reads | Effect::Records, _any) => {}
+    }
+    for option in &command.options {
+        let _written = write!(text, "\n{}", option_line(option));
+    }
+    View::card(Card {
+        title: format!("/pangeo {}", command.name()),
+        text: cut(&text, TEXT),
+        ..Card::default()
+    })
+}
+
+fn option_line(option: &OptionSpec) -> String {
+    let mut line = format!("• `{}` {}", option.name, option.description);
+    if option.required {
+        line.push_str(" (required)");
+    }
+    if let Some(default) = &option.default {
+        let _written = write!(line, " (`{default}` if not given)");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::progress::tests::{at, operation, step};
+    use super::*;
+    use crate::domain::operation::{OperationState, StepState};
+    use crate::domain::redact::Redactor;
+
+    fn clean() -> Clean {
+        Clean::new(Redactor::new())
+    }
+
+    #[test]
+    fn operations_are_listed_with_state_and_requester() {
+        let one = operation(OperationState::Stopped);
+        let text = operations(&clean(), std::slice::from_ref(&one))
+            .card
+            .unwrap()
+            .text;
+        assert_eq!(
+            text,
+            format!(
+                "`{}` deploy geo · stopped · <t:1790000000:R> · by <@7>\n",
+                one.id.short()
+            )
+        );
+        assert!(
+            operations(&clean(), &[])
+                .content
+                .starts_with("no operations")
+        );
+    }
+
+    #[test]
+    fn one_operation_shows_its_steps_and_buttons() {
+        let one = operation(OperationState::Running);
+        let steps = [step("connect", StepState::Done)];
+        let view = super::operation(&clean(), &one, &steps, "https://bot/x", at(5));
+        let card = view.card.unwrap();
+        assert!(card.text.contains("✓ `connect` 2 s"), "{}", card.text);
+        assert_eq!(card.fields[0], ("Asked by".to_owned(), "<@7>".to_owned()));
+        assert_eq!(view.buttons.len(), 1);
+    }
+
+    #[test]
+    fn a_report_keeps_its_hint_on_a_line_of_its_own() {
+        let report = Report {
+            title: "geo".to_owned(),
+            tone: Tone::Warn,
+            text: "does not resolve".to_owned(),
+            fields: vec![],
+            hint: Some("run `/pangeo dns set-secret`".to_owned()),
+        };
+        let card = super::report(&clean(), &report).card.unwrap();
+        assert_eq!(
+            card.text,
+            "does not resolve\nhint: run `/pangeo dns set-secret`"
+        );
+        assert_eq!(card.shade, Shade::Warn);
+    }
+}

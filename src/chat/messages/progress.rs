@@ -1,0 +1,309 @@
+//! The message that follows an operation while it runs.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+
+use super::{how_long, reference, when};
+use crate::chat::custom_id::ButtonId;
+use crate::chat::text::{Clean, cut};
+use crate::chat::view::{Button, Card, Look, Shade, View};
+use crate::domain::operation::{Direction, LogLine, Operation, OperationState, StepRow, StepState};
+
+/// The characters of the bar.
+const BAR: usize = 16;
+
+/// Everything that the message shows.
+pub(crate) struct Shown<'a> {
+    pub(crate) operation: &'a Operation,
+    pub(crate) steps: &'a [StepRow],
+    pub(crate) last_line: Option<&'a LogLine>,
+    pub(crate) link: &'a str,
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// The message.
+pub(crate) fn view(clean: &Clean, shown: &Shown<'_>) -> View {
+    let operation = shown.operation;
+    let mut text = format!("{}\n", bar(operation, shown.steps));
+    for step in shown.steps {
+        let _written = writeln!(text, "{}", step_line(clean, step, shown.now));
+    }
+    if let Some(line) = shown.last_line.filter(|_line| !operation.state.is_final()) {
+        let _written = writeln!(text, "\n{}", clean.code(&cut(&line.text, 300)));
+    }
+    let _written = write!(
+        text,
+        "\n{}\n[page with the whole log]({})",
+        note(clean, operation),
+        shown.link
+    );
+    View {
+        card: Some(Card {
+            title: title(clean, operation),
+            text,
+            shade: shade(operation.state),
+            fields: Vec::new(),
+            footer: format!(
+                "{} · operation {}",
+                reference(&format!("progress/{}", operation.id)),
+                operation.id.short()
+            ),
+        }),
+        buttons: buttons(operation),
+        ..View::default()
+    }
+}
+
+/// What runs, and where it stands.
+pub(crate) fn title(clean: &Clean, operation: &Operation) -> String {
+    let words = clean.redact(&format!("{} {}", operation.command, operation.target));
+    let state = operation.state.as_str();
+    match operation.direction {
+        Direction::Do => format!("{words} · {state}"),
+        Direction::Undo => format!("undo {words} · {state}"),
+    }
+}
+
+/// The colour of a state.
+pub(crate) fn shade(state: OperationState) -> Shade {
+    match state {
+        OperationState::Queued | OperationState::Running | OperationState::Waiting => {
+            Shade::Neutral
+        }
+        OperationState::Succeeded => Shade::Good,
+        OperationState::Stopped | OperationState::Undone | OperationState::Cancelled => Shade::Warn,
+        OperationState::Failed => Shade::Bad,
+    }
+}
+
+fn bar(operation: &Operation, steps: &[StepRow]) -> String {
+    let all = steps.len();
+    let done = steps
+        .iter()
+        .filter(|step| match operation.direction {
+            Direction::Do => step.state == StepState::Done,
+            Direction::Undo => matches!(
+                step.state,
+                StepState::Undone | StepState::Left | StepState::Pending
+            ),
+        })
+        .count();
+    let full = (done * BAR).checked_div(all).unwrap_or(BAR).min(BAR);
+    format!(
+        "`{}{}` {done} of {all} steps",
+        "█".repeat(full),
+        "░".repeat(BAR - full)
+    )
+}
+
+/// One line about a step.
+pub(crate) fn step_line(clean: &Clean, step: &StepRow, now: DateTime<Utc>) -> String {
+    let name = clean.code(&step.name);
+    let took = |until: Option<DateTime<Utc>>| match (step.intent_at, until) {
+        (Some(from), Some(until)) => format!(" {}", how_long(until - from)),
+        _unknown => String::new(),
+    };
+    let tries = if step.attempts > 1 && step.state != StepState::Done {
+        format!(" (try {})", step.attempts)
+    } else {
+        String::new()
+    };
+    let note = step.note.as_deref().map_or_else(String::new, |note| {
+        format!(": {}", clean.prose(&cut(note, 160)))
+    });
+    match step.state {
+        StepState::Pending => format!("· {name}"),
+        StepState::Running => format!("▸ **{name}**{}{tries}{note}", took(Some(now))),
+        StepState::Done => format!("✓ {name}{}", took(step.result_at)),
+        StepState::Failed => {
+            let error = step.error.as_deref().unwrap_or("it gave up");
+            format!("✗ **{name}**{tries}: {}", clean.prose(&cut(error, 300)))
+        }
+        StepState::Undone => format!("↩ {name} undone"),
+        StepState::Left => format!("! {name} stays{note}"),
+    }
+}
+
+fn note(clean: &Clean, operation: &Operation) -> String {
+    let since = operation.started_at.unwrap_or(operation.created_at);
+    let mut text = match operation.state {
+        OperationState::Queued => {
+            format!("waits for its turn on {}", clean.code(&operation.target))
+        }
+        OperationState::Running | OperationState::Waiting => format!("started {}", when(since)),
+        OperationState::Stopped => {
+            let reason = operation.stop_reason.as_deref().unwrap_or("it stopped");
+            format!("stopped: {}", clean.prose(&cut(reason, 600)))
+        }
+        OperationState::Succeeded
+        | OperationState::Failed
+        | OperationState::Cancelled
+        | OperationState::Undone => match operation.ended_at {
+            Some(end) => format!("took {}", how_long(end - since)),
+            None => operation.state.as_str().to_owned(),
+        },
+    };
+    if !operation.state.is_final()
+        && let Some(by) = operation.cancel_requested_by
+    {
+        let _written = write!(text, "\n<@{by}> asked to cancel it");
+    }
+    if let Some(hint) = &operation.hint {
+        let _written = write!(text, "\nhint: {}", clean.prose(&cut(hint, 600)));
+    }
+    text
+}
+
+/// What can be done with an operation now.
+pub(crate) fn buttons(operation: &Operation) -> Vec<Button> {
+    let id = operation.id;
+    let cancel = Button {
+        id: ButtonId::Cancel(id).to_string(),
+        label: "Cancel",
+        look: Look::Danger,
+    };
+    let retry = Button {
+        id: ButtonId::Retry(id).to_string(),
+        label: "Retry",
+        look: Look::Primary,
+    };
+    let undo = Button {
+        id: ButtonId::Undo(id).to_string(),
+        label: "Undo…",
+        look: Look::Danger,
+    };
+    let leave = Button {
+        id: ButtonId::Leave(id).to_string(),
+        label: "Leave",
+        look: Look::Plain,
+    };
+    match operation.state {
+        OperationState::Queued | OperationState::Running | OperationState::Waiting => {
+            if operation.cancel_requested_by.is_some() {
+                Vec::new()
+            } else {
+                vec![cancel]
+            }
+        }
+        OperationState::Stopped => vec![retry, undo, leave],
+        OperationState::Failed | OperationState::Cancelled => vec![retry, undo],
+        OperationState::Succeeded | OperationState::Undone => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::domain::ids::{ClusterId, DiscordChannelId, DiscordUserId, OperationId};
+    use crate::domain::redact::Redactor;
+
+    pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_790_000_000 + seconds, 0).unwrap()
+    }
+
+    pub(crate) fn operation(state: OperationState) -> Operation {
+        Operation {
+            id: OperationId::new(),
+            plan: None,
+            command: "deploy".to_owned(),
+            target: "geo".to_owned(),
+            cluster: ClusterId::new(),
+            options: serde_json::json!({}),
+            requester: DiscordUserId(7),
+            channel: DiscordChannelId(5),
+            state,
+            direction: Direction::Do,
+            attempt: 1,
+            wake_at: None,
+            cancel_requested_by: None,
+            stop_reason: None,
+            hint: None,
+            deadline: at(7200),
+            created_at: at(0),
+            started_at: Some(at(0)),
+            ended_at: None,
+        }
+    }
+
+    pub(crate) fn step(name: &str, state: StepState) -> StepRow {
+        StepRow {
+            name: name.to_owned(),
+            state,
+            attempts: 1,
+            intent_at: Some(at(0)),
+            result_at: (state == StepState::Done).then(|| at(2)),
+            output: serde_json::json!({}),
+            note: None,
+            error: None,
+        }
+    }
+
+    fn shown(operation: &Operation, steps: &[StepRow], line: Option<&LogLine>) -> View {
+        let shown = Shown {
+            operation,
+            steps,
+            last_line: line,
+            link: "https://bot/operations/1",
+            now: at(65),
+        };
+        view(&Clean::new(Redactor::new()), &shown)
+    }
+
+    #[test]
+    fn a_running_operation_shows_its_steps_and_the_current_line() {
+        let operation = operation(OperationState::Running);
+        let mut running = step("create-infrastructure", StepState::Running);
+        running.note = Some("IM says *pending*".to_owned());
+        let steps = [
+            step("check-dns-name", StepState::Done),
+            running,
+            step("connect", StepState::Pending),
+        ];
+        let line = LogLine {
+            line: 1,
+            at: at(60),
+            step: "create-infrastructure".to_owned(),
+            text: "TASK [`kube`]".to_owned(),
+        };
+        let view = shown(&operation, &steps, Some(&line));
+        let card = view.card.unwrap();
+        assert_eq!(card.title, "deploy geo · running");
+        assert_eq!(
+            card.text,
+            "`█████░░░░░░░░░░░` 1 of 3 steps\n\
+             ✓ `check-dns-name` 2 s\n\
+             ▸ **`create-infrastructure`** 1 min 5 s: IM says \\*pending\\*\n\
+             · `connect`\n\
+             \n`TASK [ˋkubeˋ]`\n\
+             \nstarted <t:1790000000:R>\n\
+             [page with the whole log](https://bot/operations/1)"
+        );
+        let labels: Vec<&str> = view.buttons.iter().map(|button| button.label).collect();
+        assert_eq!(labels, ["Cancel"]);
+    }
+
+    #[test]
+    fn a_stopped_operation_says_why_and_what_can_be_done() {
+        let mut operation = operation(OperationState::Stopped);
+        operation.stop_reason = Some("the host key changed".to_owned());
+        operation.hint = Some("compare it, then retry".to_owned());
+        let mut failed = step("connect", StepState::Failed);
+        failed.error = Some("host key changed".to_owned());
+        let view = shown(&operation, &[failed], None);
+        let text = view.card.unwrap().text;
+        assert!(text.contains("✗ **`connect`**: host key changed"), "{text}");
+        assert!(text.contains("stopped: the host key changed\nhint: compare it, then retry"));
+        let labels: Vec<&str> = view.buttons.iter().map(|button| button.label).collect();
+        assert_eq!(labels, ["Retry", "Undo…", "Leave"]);
+    }
+
+    #[test]
+    fn a_cancel_can_be_asked_for_once() {
+        let mut operation = operation(OperationState::Running);
+        operation.cancel_requested_by = Some(DiscordUserId(8));
+        let view = shown(&operation, &[], None);
+        assert!(view.buttons.is_empty());
+        assert!(view.card.unwrap().text.contains("<@8> asked to cancel it"));
+    }
+}

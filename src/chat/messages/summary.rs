@@ -1,0 +1,205 @@
+//! The message about how an operation came to rest.
+
+use std::fmt::Write as _;
+
+use super::{how_long, progress, reference};
+use crate::chat::text::{Clean, cut};
+use crate::chat::view::{Card, File, View};
+use crate::domain::cluster::Cluster;
+use crate::domain::message::Notice;
+use crate::domain::operation::{Operation, OperationState, StepRow, StepState};
+
+/// Everything that the message shows.
+pub(crate) struct Shown<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) operation: &'a Operation,
+    pub(crate) steps: &'a [StepRow],
+    pub(crate) cluster: Option<&'a Cluster>,
+    /// The log, or its end, redacted.
+    pub(crate) log: String,
+    pub(crate) link: &'a str,
+}
+
+/// The message; it calls who asked.
+pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
+    let operation = shown.operation;
+    let mut text = outcome(clean, operation);
+    for step in shown.steps {
+        match step.state {
+            StepState::Failed | StepState::Left => {
+                let now = step.result_at.unwrap_or(operation.created_at);
+                let _written = write!(text, "\n{}", progress::step_line(clean, step, now));
+            }
+            StepState::Pending | StepState::Running | StepState::Done | StepState::Undone => {}
+        }
+    }
+    if let Some(hint) = &operation.hint {
+        let _written = write!(text, "\nhint: {}", clean.prose(&cut(hint, 600)));
+    }
+    let mut fields = Vec::new();
+    if operation.state == OperationState::Succeeded
+        && let Some(cluster) = shown.cluster
+    {
+        fields.extend(addresses(cluster));
+    }
+    fields.push((
+        "Log".to_owned(),
+        format!("[page with the whole log]({})", shown.link),
+    ));
+    let files = if shown.log.is_empty() {
+        Vec::new()
+    } else {
+        vec![File {
+            name: format!("operation-{}.log", operation.id.short()),
+            content: shown.log,
+        }]
+    };
+    View {
+        content: format!("<@{}>", operation.requester),
+        card: Some(Card {
+            title: progress::title(clean, operation),
+            text,
+            shade: progress::shade(operation.state),
+            fields,
+            footer: reference(shown.key),
+        }),
+        buttons: progress::buttons(operation),
+        files,
+        mention_users: vec![operation.requester],
+        ..View::default()
+    }
+}
+
+fn outcome(clean: &Clean, operation: &Operation) -> String {
+    let target = clean.code(&operation.target);
+    let since = operation.started_at.unwrap_or(operation.created_at);
+    let took = operation.ended_at.map_or_else(String::new, |end| {
+        format!(" after {}", how_long(end - since))
+    });
+    let reason = operation
+        .stop_reason
+        .as_deref()
+        .map_or_else(String::new, |reason| {
+            format!(": {}", clean.prose(&cut(reason, 800)))
+        });
+    match operation.state {
+        OperationState::Succeeded => format!("{target} is ready{took}"),
+        OperationState::Stopped => {
+            format!("{target} stands still{reason}\nretry it, undo it or leave it for inspection")
+        }
+        OperationState::Failed => format!("{target} is left as it is{took}{reason}"),
+        OperationState::Cancelled => format!("cancelled; {target} is left as it is{took}"),
+        OperationState::Undone => format!("everything that can be undone is undone{took}"),
+        OperationState::Queued | OperationState::Running | OperationState::Waiting => {
+            format!("{target} goes on")
+        }
+    }
+}
+
+/// Where people reach a cluster.
+pub(crate) fn addresses(cluster: &Cluster) -> Vec<(String, String)> {
+    let host = cluster.host.as_str();
+    vec![
+        ("Hub".to_owned(), format!("https://{host}/")),
+        ("Grafana".to_owned(), format!("https://{host}/grafana/")),
+    ]
+}
+
+/// The public message about a new hub.
+pub(crate) fn hub_is_ready(cluster: &Cluster, operation: &Operation) -> Notice {
+    let host = cluster.host.as_str();
+    Notice {
+        title: format!("{} is ready", cluster.name),
+        text: format!(
+            "Hub: https://{host}/\nGrafana: https://{host}/grafana/\nasked by <@{}>, operation `{}`",
+            operation.requester,
+            operation.id.short()
+        ),
+        mention_users: Vec::new(),
+        mention_roles: Vec::new(),
+        review_of: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::progress::tests::{at, operation, step};
+    use super::*;
+    use crate::domain::cluster::Phase;
+    use crate::domain::ids::{ClusterId, DiscordUserId};
+    use crate::domain::names::{ClusterName, HostName};
+    use crate::domain::redact::Redactor;
+
+    fn cluster() -> Cluster {
+        Cluster {
+            id: ClusterId::new(),
+            name: ClusterName::parse("geo").unwrap(),
+            host: HostName::parse("geo.vm.fedcloud.eu").unwrap(),
+            phase: Phase::Running,
+            owner: DiscordUserId(7),
+            purpose: None,
+            contact: None,
+            ends_on: None,
+            options: serde_json::json!({}),
+            infrastructure: None,
+            address: None,
+            ssh_user: None,
+            host_key: None,
+            revision: 1,
+            chart_version: None,
+            kubernetes_version: None,
+            created_at: at(0),
+        }
+    }
+
+    fn shown(operation: &Operation, steps: &[StepRow]) -> View {
+        let cluster = cluster();
+        let shown = Shown {
+            key: "summary/0192f0c1-0000-7000-8000-0000deadbeef/3",
+            operation,
+            steps,
+            cluster: Some(&cluster),
+            log: "one line\n".to_owned(),
+            link: "https://bot/operations/1",
+        };
+        view(&Clean::new(Redactor::new()), shown)
+    }
+
+    #[test]
+    fn success_shows_the_addresses_and_calls_who_asked() {
+        let mut operation = operation(OperationState::Succeeded);
+        operation.ended_at = Some(at(130));
+        let view = shown(&operation, &[step("check-hub", StepState::Done)]);
+        assert_eq!(view.mention_users, [DiscordUserId(7)]);
+        assert_eq!(
+            view.files[0].name,
+            format!("operation-{}.log", operation.id.short())
+        );
+        let card = view.card.unwrap();
+        assert_eq!(card.text, "`geo` is ready after 2 min 10 s");
+        let hub = ("Hub".to_owned(), "https://geo.vm.fedcloud.eu/".to_owned());
+        assert!(card.fields.contains(&hub));
+        assert_eq!(card.footer, "summary deadbeef-3");
+        assert!(view.buttons.is_empty());
+    }
+
+    #[test]
+    fn a_stop_says_why_what_failed_and_what_to_do() {
+        let mut operation = operation(OperationState::Stopped);
+        operation.stop_reason = Some("IM refused the token".to_owned());
+        operation.hint = Some("renew it, then retry".to_owned());
+        let mut failed = step("create-infrastructure", StepState::Failed);
+        failed.error = Some("401".to_owned());
+        let view = shown(&operation, &[failed]);
+        let card = view.card.unwrap();
+        assert_eq!(
+            card.text,
+            "`geo` stands still: IM refused the token\n\
+             retry it, undo it or leave it for inspection\n\
+             ✗ **`create-infrastructure`**: 401\n\
+             hint: renew it, then retry"
+        );
+        assert_eq!(view.buttons.len(), 3);
+        assert!(card.fields.iter().all(|(name, _value)| name != "Hub"));
+    }
+}

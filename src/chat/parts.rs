@@ -1,0 +1,210 @@
+//! What the chat is given: its settings, the rows, and the parts that plan, start and look.
+//!
+//! Those that need outside systems are traits, so that the chat can be tried without a cloud.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use url::Url;
+
+use crate::approvals::Approvals;
+use crate::commands::value::Options;
+use crate::commands::{Catalogue, Command, Complete};
+use crate::config::DiscordLogin;
+use crate::domain::deploy::CheckinInstance;
+use crate::domain::health::Health;
+use crate::domain::ids::{DiscordChannelId, DiscordRoleId};
+use crate::domain::links::OperationLinks;
+use crate::domain::names::HostName;
+use crate::domain::person::Person;
+use crate::domain::redact::Redactor;
+use crate::looks::{LookError, Looks, Report};
+use crate::operations::{Control, Starter};
+use crate::plans::{PlanError, Planned, Planner};
+use crate::store::Store;
+use crate::store::vault::Vault;
+
+/// Where and as whom the bot is in Discord.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Token, application and guild.
+    pub login: DiscordLogin,
+    /// Discord's REST interface; a loopback address is a sandbox.
+    pub api_base: Url,
+    /// The channels in which the bot answers.
+    pub channels: Vec<DiscordChannelId>,
+    /// The bot's words for roles, and the Discord roles that hold them.
+    pub roles: BTreeMap<String, Vec<DiscordRoleId>>,
+    /// This replica's name, unique among those that run.
+    pub replica: String,
+}
+
+/// Everything that [`super::Chat`] works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where and as whom.
+    pub settings: Settings,
+    /// The rows.
+    pub store: Store,
+    /// Keeps secrets that are typed into forms.
+    pub vault: Vault,
+    /// The commands.
+    pub catalogue: Arc<Catalogue>,
+    /// Rules and grants.
+    pub approvals: Approvals,
+    /// Takes secrets out of what is said.
+    pub redactor: Redactor,
+    /// Makes plans.
+    pub plans: Arc<dyn MakesPlans>,
+    /// Starts approved plans.
+    pub starter: Starter,
+    /// Cancels, retries and leaves operations.
+    pub control: Control,
+    /// Read-only answers.
+    pub looks: Arc<dyn AnswersLooks>,
+    /// Links to the pages of operations.
+    pub links: OperationLinks,
+    /// Is told how the connection stands.
+    pub health: Health,
+    /// Changes when there is something to do.
+    pub wake: watch::Receiver<u64>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes plans: [`Planner`].
+#[async_trait]
+pub trait MakesPlans: Send + Sync {
+    /// Makes the plan of a command, keeps it and tells it to the channel.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn make(
+        &self,
+        command: &Command,
+        options: &Options,
+        requester: &Person,
+        channel: DiscordChannelId,
+    ) -> Result<Planned, PlanError>;
+
+    /// Makes the plan that undoes an operation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn undo(
+        &self,
+        operation: &str,
+        requester: &Person,
+        channel: DiscordChannelId,
+    ) -> Result<Planned, PlanError>;
+
+    /// Completes a value while a person types.
+    async fn complete(
+        &self,
+        source: &Complete,
+        typed: &str,
+        so_far: &BTreeMap<String, String>,
+    ) -> Vec<String>;
+}
+
+#[async_trait]
+impl MakesPlans for Planner {
+    async fn make(
+        &self,
+        command: &Command,
+        options: &Options,
+        requester: &Person,
+        channel: DiscordChannelId,
+    ) -> Result<Planned, PlanError> {
+        Planner::make(self, command, options, requester, channel).await
+    }
+
+    async fn undo(
+        &self,
+        operation: &str,
+        requester: &Person,
+        channel: DiscordChannelId,
+    ) -> Result<Planned, PlanError> {
+        Planner::undo(self, operation, requester, channel).await
+    }
+
+    async fn complete(
+        &self,
+        source: &Complete,
+        typed: &str,
+        so_far: &BTreeMap<String, String>,
+    ) -> Vec<String> {
+        Planner::complete(self, source, typed, so_far).await
+    }
+}
+
+/// Answers questions and changes nothing: [`Looks`].
+#[async_trait]
+pub trait AnswersLooks: Send + Sync {
+    /// How a cluster is; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn status(&self, name: &str) -> Result<Option<Report>, LookError>;
+
+    /// Every cluster.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn list(&self) -> Result<Report, LookError>;
+
+    /// How a host name is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn dns_check(&self, host: &HostName) -> Result<Report, LookError>;
+
+    /// What to fill in to register the client of a hub.
+    fn checkin_sheet(&self, host: &HostName, instance: CheckinInstance) -> Report;
+
+    /// How the client of a hub is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn checkin_check(
+        &self,
+        host: &HostName,
+        instance: CheckinInstance,
+    ) -> Result<Report, LookError>;
+}
+
+#[async_trait]
+impl AnswersLooks for Looks {
+    async fn status(&self, name: &str) -> Result<Option<Report>, LookError> {
+        Looks::status(self, name).await
+    }
+
+    async fn list(&self) -> Result<Report, LookError> {
+        Looks::list(self).await
+    }
+
+    async fn dns_check(&self, host: &HostName) -> Result<Report, LookError> {
+        Looks::dns_check(self, host).await
+    }
+
+    fn checkin_sheet(&self, host: &HostName, instance: CheckinInstance) -> Report {
+        Looks::checkin_sheet(self, host, instance)
+    }
+
+    async fn checkin_check(
+        &self,
+        host: &HostName,
+        instance: CheckinInstance,
+    ) -> Result<Report, LookError> {
+        Looks::checkin_check(self, host, instance).await
+    }
+}
