@@ -364,7 +364,7 @@ mod tests {
     fn all_problems_are_named_at_once() {
         let found = places(load(
             "[discord]\ntoken = \"oops\"\nguild = \"x\"\n[nonsense]\n[im]\nurl = \"http://im.egi.eu\"\n\
-             [web]\nlink_lifetime_s = 1\n[hub]\nportt = 1",
+             [web]\nlink_lifetime_s = 1\n[vo]\nemail = \"x\"\n[hub]\nportt = 1",
             &[("PANGEO_BOT_WHAT", "1")],
         ));
         for place in [
@@ -373,6 +373,7 @@ mod tests {
             "nonsense",
             "im.url",
             "web.link_lifetime_s",
+            "vo.email",
             "hub",
             "PANGEO_BOT_WHAT",
         ] {

@@ -13,6 +13,7 @@ use super::{
     value::{OptionValue, Options, RawValue},
 };
 use crate::domain::{
+    email::is_email,
     names::{ClusterName, HostName},
     size::Size,
 };
@@ -186,16 +187,7 @@ fn line(spec: &OptionSpec, text: &str) -> Result<OptionValue, String> {
 }
 
 fn email(text: String) -> Result<OptionValue, String> {
-    let good = text.len() <= 254
-        && text.split_once('@').is_some_and(|(local, domain)| {
-            let plain =
-                |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-');
-            (1..=64).contains(&local.len())
-                && local.bytes().all(plain)
-                && !local.starts_with(['.', '-'])
-                && HostName::parse(&domain.to_ascii_lowercase()).is_ok()
-        });
-    if good {
+    if is_email(&text) {
         Ok(OptionValue::Text(text))
     } else {
         Err(format!(

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use super::{Config, ConfigProblem, keys::KEYS, sections::CloudKind};
-use crate::domain::person::Role;
+use crate::domain::{email::is_email, person::Role};
 
 /// An error and its causes in one line.
 pub(super) fn chain(error: &dyn Error) -> String {
@@ -163,6 +163,17 @@ fn check_names(config: &Config, problems: &mut Vec<ConfigProblem>) {
                 "use letters, digits, `-`, `_` and `.`, at most 100, beginning with a letter or digit",
             ));
         }
+    }
+    if config
+        .vo
+        .email
+        .as_deref()
+        .is_some_and(|email| !is_email(email))
+    {
+        problems.push(ConfigProblem::new(
+            "vo.email",
+            "is not an e-mail address; write one such as `name@example.org`",
+        ));
     }
     if config.dns.domains.is_empty() {
         problems.push(ConfigProblem::new(

@@ -20,6 +20,7 @@ pub use inputs::Input;
 
 use crate::domain::{
     deploy::{DeployOptions, Method},
+    size::Size,
     yaml::{self, YamlError},
 };
 
@@ -170,9 +171,19 @@ impl Template {
             .or_else(|| self.default_of("kube_version"))
     }
 
+    /// The options with the template's defaults written out, so that an approval covers them: the
+    /// template may change between the plan and its operation.
+    pub fn settle(&self, mut options: DeployOptions) -> DeployOptions {
+        options.kubernetes_version = self.kubernetes_version(&options);
+        let size = |input: &str| Size::parse(&self.default_of(input)?).ok();
+        options.frontend.disk = options.frontend.disk.or_else(|| size("fe_disk_size"));
+        options.worker.disk = options.worker.disk.or_else(|| size("wn_disk_size"));
+        options
+    }
+
     /// What the template does not allow, as option and words; empty when all holds.
     pub fn problems(&self, options: &DeployOptions) -> Vec<(&'static str, String)> {
-        let text = |size: &crate::domain::size::Size| Some(size.to_string());
+        let text = |size: &Size| Some(size.to_string());
         let (worker, frontend) = (&options.worker, &options.frontend);
         [
             ("worker-cpus", "wn_cpus", Some(worker.cpus.to_string())),
@@ -222,8 +233,8 @@ impl Template {
 
     /// What the deployment takes from the quota when it has grown to its maximum.
     pub fn estimate(&self, options: &DeployOptions) -> Estimate {
-        let size = |given: Option<&crate::domain::size::Size>, input: &str| {
-            let default = || crate::domain::size::Size::parse(&self.default_of(input)?).ok();
+        let size = |given: Option<&Size>, input: &str| {
+            let default = || Size::parse(&self.default_of(input)?).ok();
             given
                 .cloned()
                 .or_else(default)

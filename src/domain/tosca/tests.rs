@@ -164,6 +164,22 @@ fn what_the_template_does_not_offer_is_named_with_what_it_does() {
 }
 
 #[test]
+fn settled_options_no_longer_depend_on_the_templates_defaults() {
+    let template = Template::merge(Method::Helm, text).unwrap();
+    let settled = template.settle(options());
+    assert_eq!(settled.kubernetes_version.as_deref(), Some("1.35.3"));
+    assert_eq!(settled.worker.disk, Size::parse("20 GiB").ok());
+    assert_eq!(template.problems(&settled), []);
+    assert_eq!(template.settle(settled.clone()), settled);
+    let mut given = options();
+    given.kubernetes_version = Some("1.30.14".to_owned());
+    assert_eq!(
+        template.settle(given.clone()).kubernetes_version,
+        given.kubernetes_version
+    );
+}
+
+#[test]
 fn secrets_are_masked_for_people() {
     use secrecy::{ExposeSecret, SecretString};
     let template = Template::merge(Method::Tosca, text).unwrap();
