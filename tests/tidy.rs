@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Every part of `src/` and the parts that it may use beside itself, as in `docs/`.
-/// `app` and `main` wire everything.
+/// Every part of `src/` and the parts that it may use beside itself.
+/// A new arrow is a commit of its own, with its reason.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("config", &["domain"]),
@@ -14,9 +14,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("services", &["domain"]),
     ("commands", &["domain"]),
-    ("plans", &["domain", "store", "commands", "services"]),
     ("approvals", &["domain", "store", "commands", "services"]),
-    ("operations", &["domain", "store", "services", "commands"]),
+    // Starting asks once more whether the plan is approved.
+    (
+        "operations",
+        &["domain", "store", "services", "commands", "approvals"],
+    ),
+    // A plan looks at the outside through the same bundle of clients as the steps.
+    (
+        "plans",
+        &["domain", "store", "commands", "services", "operations"],
+    ),
+    // So do the commands that change nothing.
+    ("looks", &["domain", "store", "services", "operations"]),
     ("watch", &["domain", "store", "services"]),
     (
         "chat",
@@ -48,8 +58,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hickory_resolver", &["services"]),
     ("reqwest", &["services", "app"]),
     ("sandbox", &[]),
-    // `domain` gives its ids the traits that rows need.
-    ("sqlx", &["store", "domain", "app", "main"]),
+    // `domain` gives its ids the traits that rows need; `operations` listens for wake-ups.
+    ("sqlx", &["store", "domain", "operations", "app", "main"]),
 ];
 
 /// A Rust file below `src/` and its code, without comments and the contents of strings.
@@ -297,7 +307,11 @@ fn every_file_and_folder_says_what_it_is_for() {
         if !source.text.starts_with("//!") && !path.ends_with("tests.rs") {
             wrong.push(format!("{} does not begin with `//!`", path.display()));
         }
-        folders.insert(path.parent().unwrap().to_path_buf());
+        let folder = path.parent().unwrap();
+        // Each file of `bin` is a program of its own.
+        if !folder.ends_with("bin") {
+            folders.insert(folder.to_path_buf());
+        }
     }
     for folder in folders {
         let has = |file: &str| root().join(&folder).join(file).exists();
