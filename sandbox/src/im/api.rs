@@ -130,13 +130,14 @@ fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Design, Failure> {
     } else if is(&["text/plain", "*/*", "text/*"]) {
         radl::read(&text)
     } else {
-        let shown = format!("['{}']", types.join("', '"));
-        return Err(Failure::Plain(
-            415,
-            format!("Unsupported Media Type {shown}"),
-        ));
+        return Err(unsupported_media_type(&types));
     };
     parsed.map_err(|error| Failure::Plain(400, format!("Error parsing request body: {error}")))
+}
+
+fn unsupported_media_type(types: &[String]) -> Failure {
+    let shown = format!("['{}']", types.join("', '"));
+    Failure::Plain(415, format!("Unsupported Media Type {shown}"))
 }
 
 async fn version(headers: HeaderMap) -> Response {
@@ -395,21 +396,26 @@ async fn change_owner(
     if property != "authorization" {
         return detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     }
-    let result = serde_json::from_slice::<Value>(&body)
-        .map_err(|error| Failure::Plain(400, format!("Error parsing auth data: {error}")))
-        .and_then(|new| {
-            im.on(&headers, &id, |i, _| {
-                let checkin = im.checkin.as_deref();
-                let owner = Authorization::of_json(&new).owner(checkin)?;
-                if flag(&params, "overwrite", false) {
-                    i.owners.clear();
-                }
-                if !i.owners.contains(&owner) {
-                    i.owners.push(owner);
-                }
-                Ok(Output::Empty)
-            })
-        });
+    let types = media_types(&headers, header::CONTENT_TYPE);
+    let result = if types.is_empty() || types.iter().any(|t| t == "application/json") {
+        serde_json::from_slice::<Value>(&body)
+            .map_err(|error| Failure::Plain(400, format!("Error parsing auth data: {error}")))
+    } else {
+        Err(unsupported_media_type(&types))
+    };
+    let result = result.and_then(|new| {
+        im.on(&headers, &id, |i, _| {
+            let checkin = im.checkin.as_deref();
+            let owner = Authorization::of_json(&new).owner(checkin)?;
+            if flag(&params, "overwrite", false) {
+                i.owners.clear();
+            }
+            if !i.owners.contains(&owner) {
+                i.owners.push(owner);
+            }
+            Ok(Output::Empty)
+        })
+    });
     respond(&headers, answer::OWNERS, None, result)
 }
 

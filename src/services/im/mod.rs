@@ -350,7 +350,8 @@ impl ImClient {
     }
 
     /// Deletes an infrastructure and returns at once: it is gone when [`ImClient::state`] says
-    /// [`ImError::NotFound`]. IM accepts it even if the cloud then refuses.
+    /// [`ImError::NotFound`]. IM accepts it even if the cloud then refuses, and may lose it when
+    /// someone asks for the state meanwhile: repeat it while the state is not `deleting`.
     ///
     /// # Errors
     /// [`ImError::NotFound`] if it is already gone, [`ImError::Conflict`] during its launch.
