@@ -322,12 +322,12 @@ async fn a_silent_name_server_is_an_error_and_not_an_absent_name() {
 #[tokio::test]
 async fn a_client_is_checked_without_a_login() {
     let checkin = Checkin::start(CheckinOptions::for_tests()).await.unwrap();
-    let redirect = Url::parse("https://geo.example.org/hub/oauth_callback").unwrap();
+    let redirect = "https://geo.example.org/hub/oauth_callback";
     checkin.add_client(
         "geo",
         ClientRegistration {
             secret: Some("hush".to_owned()),
-            redirect_uris: vec![redirect.to_string()],
+            redirect_uris: vec![redirect.to_owned()],
             disabled: false,
         },
     );
@@ -341,13 +341,13 @@ async fn a_client_is_checked_without_a_login() {
     let issuer = Url::parse(checkin.issuer()).unwrap();
     let client = CheckinClient::new(http::client(None).unwrap());
     let check =
-        async |id: &str, redirect: &Url| client.check_client(&issuer, id, redirect).await.unwrap();
-    let other = Url::parse("https://other.example.org/hub/oauth_callback").unwrap();
-    assert_eq!(check("geo", &redirect).await, ClientCheck::Known);
-    assert_eq!(check("geo", &other).await, ClientCheck::RedirectRefused);
-    assert_eq!(check("nobody", &redirect).await, ClientCheck::UnknownClient);
+        async |id: &str, redirect: &str| client.check_client(&issuer, id, redirect).await.unwrap();
+    let other = "https://other.example.org/hub/oauth_callback";
+    assert_eq!(check("geo", redirect).await, ClientCheck::Known);
+    assert_eq!(check("geo", other).await, ClientCheck::RedirectRefused);
+    assert_eq!(check("nobody", redirect).await, ClientCheck::UnknownClient);
     assert!(matches!(
-        check("off", &redirect).await,
+        check("off", redirect).await,
         ClientCheck::Unclear(_)
     ));
 
@@ -355,7 +355,7 @@ async fn a_client_is_checked_without_a_login() {
         .faults()
         .inject(On::get("/auth?"), Fault::answer(503, "busy"), 1);
     let error = client
-        .check_client(&issuer, "geo", &redirect)
+        .check_client(&issuer, "geo", redirect)
         .await
         .unwrap_err();
     assert!(error.is_transient(), "{error}");

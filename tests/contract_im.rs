@@ -305,7 +305,7 @@ async fn what_belongs_to_others_is_refused(server: Server) {
         assert!(matches!(error, ImError::NotOurs { .. }), "{error}");
     }
     assert!(ben.list().await.unwrap().is_empty());
-    assert_eq!(ana.list().await.unwrap(), [id.clone()]);
+    assert_eq!(ana.list().await.unwrap(), std::slice::from_ref(&id));
     let owners = ana.owners(&id).await.unwrap();
     assert!(
         owners.len() == 1 && owners[0].starts_with("user-"),
@@ -483,7 +483,10 @@ async fn a_name_finds_what_a_lost_answer_created(server: Server) {
     for id in [&geo, &radl, &nameless] {
         configured(&im, id).await;
     }
-    assert_eq!(im.find_by_name("geo-1").await.unwrap(), [geo.clone()]);
+    assert_eq!(
+        im.find_by_name("geo-1").await.unwrap(),
+        std::slice::from_ref(&geo)
+    );
     assert_eq!(im.find_by_name("geo-2").await.unwrap(), [radl]);
     assert!(im.find_by_name("geo").await.unwrap().is_empty());
     assert_eq!(im.infra_name(&nameless).await.unwrap(), None);
