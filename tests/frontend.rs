@@ -403,6 +403,38 @@ async fn refusals_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_silent_machine_is_given_up_in_time() {
+    let world = World::start().await;
+    world
+        .front_ends
+        .set_ssh(INFRASTRUCTURE, SshDoor::Silent)
+        .unwrap();
+    let client = world
+        .client
+        .clone()
+        .with_connect_limit(Duration::from_secs(1));
+    let begin = Instant::now();
+    let error = loop {
+        match client.connect(&world.access).await {
+            Ok(_) => assert!(begin.elapsed() < Duration::from_secs(10)),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(error, FrontendError::Unreachable { .. }),
+        "{error:?}"
+    );
+    assert!(error.is_transient());
+    let scan = client
+        .scan_host_key(world.access.address, world.access.port)
+        .await;
+    assert!(
+        matches!(scan, Err(FrontendError::HostKey { .. })),
+        "{scan:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_key_is_left_on_the_bot_s_machine() {
     let world = World::start().await;
     let frontend = world.connect().await;
@@ -613,6 +645,28 @@ async fn a_supervisor_that_dies_with_helm_is_told() {
         .unwrap();
     let (end, _) = until_over(&helm, &run).await;
     assert!(matches!(end, HelmRun::Lost { .. }), "{end:?}");
+    // The starter itself may die between taking the lock and starting anything.
+    for (age, lost) in [("now", false), ("2 minutes ago", true)] {
+        let run = run_id();
+        let lock = format!("/var/tmp/pangeo-bot/{run}/lock");
+        frontend.run_ok(&["mkdir", "-p", &lock], &[]).await.unwrap();
+        frontend
+            .run_ok(&["touch", "-d", age, &lock], &[])
+            .await
+            .unwrap();
+        let answer = helm.poll(&run, 0).await.unwrap();
+        assert_eq!(
+            matches!(answer, HelmRun::Lost { .. }),
+            lost,
+            "{age}: {answer:?}"
+        );
+        assert_eq!(
+            helm.start_or_attach(&run, VERSION, &values())
+                .await
+                .unwrap(),
+            Start::Attached
+        );
+    }
     assert!(!world.file(&format!("{}/values.yaml", &dir[1..])).exists());
     assert_eq!(helm.recover().await.unwrap(), Recovery::Uninstalled);
 }

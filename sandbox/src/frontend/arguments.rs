@@ -121,7 +121,8 @@ fn unknown(arg: &str) -> String {
     if arg.starts_with("--") {
         return format!("Error: unknown flag: {arg}\n");
     }
-    format!("Error: unknown shorthand flag: {arg}\n")
+    let letter = arg.trim_start_matches('-').chars().next().unwrap_or('-');
+    format!("Error: unknown shorthand flag: {letter:?} in {arg}\n")
 }
 
 #[cfg(test)]

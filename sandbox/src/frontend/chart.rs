@@ -2,6 +2,7 @@
 //!
 //! The schemas are ours and cover the fields that the bot writes; the real ones are longer.
 
+use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::{Value, json};
 
 /// The versions that the pretend repository has, newest first.
@@ -164,7 +165,8 @@ pub(super) fn judge(values: &Value) -> Option<String> {
         let Some(validator) = schema(chart).and_then(|s| jsonschema::validator_for(&s).ok()) else {
             continue;
         };
-        let lines: Vec<String> = validator.iter_errors(part).map(|e| line_of(&e)).collect();
+        let mut lines: Vec<String> = validator.iter_errors(part).map(|e| line_of(&e)).collect();
+        lines.sort();
         if !lines.is_empty() {
             found.push_str(&format!("{chart}:\n{}\n", lines.join("\n")));
         }
@@ -182,13 +184,31 @@ fn line_of(error: &jsonschema::ValidationError<'_>) -> String {
         "" => "(root)".to_owned(),
         path => path.replace('/', "."),
     };
-    if let jsonschema::error::ValidationErrorKind::AdditionalProperties { unexpected } =
-        error.kind()
-    {
+    if let ValidationErrorKind::AdditionalProperties { unexpected } = error.kind() {
         return format!(
             "- {place}: Additional property {} is not allowed",
             unexpected.join(", ")
         );
+    }
+    if let ValidationErrorKind::Type { kind } = error.kind() {
+        let expected = match kind {
+            TypeKind::Single(one) => one.to_string(),
+            TypeKind::Multiple(many) => {
+                let mut names: Vec<String> = many.iter().map(|one| one.to_string()).collect();
+                names.sort_by_key(|name| name == "null");
+                format!("[{}]", names.join(","))
+            }
+        };
+        let given = match error.instance().as_ref() {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        return format!("- {place}: Invalid type. Expected: {expected}, given: {given}");
     }
     format!("- {place}: {error}")
 }
@@ -198,12 +218,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelt_key_is_named_as_helm_names_it() {
-        let values = json!({ "jupyterhub": { "hubb": {}, "proxy": { "secretToken": "x" } } });
+    fn bad_values_are_named_as_helm_names_them() {
+        // The lines are those of helm 3.17.3 with a chart of this schema.
+        let values = json!({
+            "jupyterhub": { "hubb": {}, "singleuser": { "startTimeout": "a" } }
+        });
         assert_eq!(
             judge(&values).unwrap(),
             "values don't meet the specifications of the schema(s) in the following chart(s):\n\
-             jupyterhub:\n- (root): Additional property hubb is not allowed\n"
+             jupyterhub:\n- (root): Additional property hubb is not allowed\n\
+             - singleuser.startTimeout: Invalid type. Expected: [integer,null], given: string\n"
         );
         assert_eq!(judge(&json!({ "jupyterhub": { "hub": {} } })), None);
     }

@@ -158,10 +158,10 @@ impl Helm<'_> {
             return Err(format!("Error: open {file}: no such file or directory\n"));
         };
         let values: Value = serde_saphyr::from_str(text).map_err(|_error| {
-            format!("Error: failed to parse {file}: error converting YAML to JSON: yaml: the text is not YAML\n")
+            format!("Error: failed to parse {file}: error converting YAML to JSON: yaml: mapping values are not allowed in this context\n")
         })?;
         if let Some(problem) = chart::judge(&values) {
-            return Err(format!("{failed}{problem}"));
+            return Err(format!("{failed}{problem}\n"));
         }
         let (minor, crds, pending) = self.look(|cluster| {
             let pending = cluster

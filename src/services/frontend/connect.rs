@@ -13,8 +13,8 @@ use secrecy::ExposeSecret;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::FrontendAccess;
 use super::error::{FrontendError, tail};
-use super::{CONNECT_LIMIT, FrontendAccess};
 
 /// Room for our folder, openssh's folder and ssh's temporary socket name below 108 bytes.
 const WORK_DIR_LIMIT: usize = 40;
@@ -117,6 +117,7 @@ fn is_left_over(dir: &Path) -> bool {
 pub(super) async fn open(
     work_dir: &Path,
     access: &FrontendAccess,
+    limit: Duration,
 ) -> Result<(Session, PrivateDir), FrontendError> {
     check_user(&access.user)?;
     let local = |source| FrontendError::Local {
@@ -145,10 +146,10 @@ pub(super) async fn open(
             ControlPersist::ClosedAfterInitialConnection,
             ControlPersist::IdleFor,
         ))
-        .connect_timeout(CONNECT_LIMIT)
+        .connect_timeout(limit)
         .server_alive_interval(KEEP_ALIVE);
     let opened = timeout(
-        CONNECT_LIMIT + Duration::from_secs(5),
+        limit + Duration::from_secs(5),
         builder.connect_mux(access.address.to_string()),
     )
     .await;

@@ -112,9 +112,13 @@ impl From<HostKey> for String {
 /// # Errors
 /// [`FrontendError::Refused`] and [`FrontendError::Unreachable`] when nothing answers,
 /// [`FrontendError::HostKey`] when what answers is no SSH server. All of them may pass.
-pub(super) async fn scan(address: IpAddr, port: u16) -> Result<HostKey, FrontendError> {
+pub(super) async fn scan(
+    address: IpAddr,
+    port: u16,
+    connect_limit: Duration,
+) -> Result<HostKey, FrontendError> {
     let shown = SocketAddr::new(address, port).to_string();
-    reach(address, port).await?;
+    reach(address, port, connect_limit).await?;
     let mut command = Command::new("ssh-keyscan");
     command
         .args([
@@ -147,9 +151,9 @@ pub(super) async fn scan(address: IpAddr, port: u16) -> Result<HostKey, Frontend
 }
 
 /// Opens and closes a connection, to tell a closed port from a silent machine.
-async fn reach(address: IpAddr, port: u16) -> Result<(), FrontendError> {
+async fn reach(address: IpAddr, port: u16, limit: Duration) -> Result<(), FrontendError> {
     let address = SocketAddr::new(address, port);
-    match timeout(super::CONNECT_LIMIT, TcpStream::connect(address)).await {
+    match timeout(limit, TcpStream::connect(address)).await {
         Ok(Ok(_stream)) => Ok(()),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             Err(FrontendError::Refused {

@@ -74,6 +74,7 @@ pub struct FrontendAccess {
 #[derive(Clone, Debug)]
 pub struct FrontendClient {
     work_dir: Arc<Path>,
+    connect_limit: Duration,
 }
 
 impl FrontendClient {
@@ -88,7 +89,15 @@ impl FrontendClient {
         connect::prepare_work_dir(work_dir)?;
         Ok(Self {
             work_dir: work_dir.into(),
+            connect_limit: CONNECT_LIMIT,
         })
+    }
+
+    /// Another limit for opening a connection, in whole seconds; [`CONNECT_LIMIT`] unless set.
+    #[must_use]
+    pub fn with_connect_limit(mut self, limit: Duration) -> Self {
+        self.connect_limit = limit;
+        self
     }
 
     /// Asks a machine for its host key, for the first pin. See [`HostKey`].
@@ -100,7 +109,7 @@ impl FrontendClient {
         address: IpAddr,
         port: u16,
     ) -> Result<HostKey, FrontendError> {
-        host_key::scan(address, port).await
+        host_key::scan(address, port, self.connect_limit).await
     }
 
     /// Opens a connection.
@@ -108,7 +117,7 @@ impl FrontendClient {
     /// # Errors
     /// See [`FrontendError`]; a changed host key needs a person.
     pub async fn connect(&self, access: &FrontendAccess) -> Result<Frontend, FrontendError> {
-        let (session, dir) = connect::open(&self.work_dir, access).await?;
+        let (session, dir) = connect::open(&self.work_dir, access, self.connect_limit).await?;
         Ok(Frontend {
             session,
             dir,

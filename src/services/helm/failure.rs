@@ -42,7 +42,7 @@ pub enum HelmFailure {
 }
 
 /// Texts and what they mean; the first that occurs decides.
-const TEXTS: [(&str, HelmFailure); 25] = [
+const TEXTS: [(&str, HelmFailure); 29] = [
     ("No space left on device", HelmFailure::DiskFull),
     ("no space left on device", HelmFailure::DiskFull),
     ("helm: command not found", HelmFailure::NoHelm),
@@ -67,6 +67,14 @@ const TEXTS: [(&str, HelmFailure); 25] = [
     (
         "cannot re-use a name that is still in use",
         HelmFailure::AlreadyExists,
+    ),
+    // Kubernetes' own kinds can only be missing from another version of it.
+    ("in version \"policy/", HelmFailure::KubernetesVersion),
+    ("in version \"batch/", HelmFailure::KubernetesVersion),
+    ("in version \"autoscaling/", HelmFailure::KubernetesVersion),
+    (
+        "in version \"networking.k8s.io/",
+        HelmFailure::KubernetesVersion,
     ),
     ("ensure CRDs are installed first", HelmFailure::CrdsMissing),
     (
@@ -244,6 +252,10 @@ mod tests {
             (
                 "Error: UPGRADE FAILED: unable to build kubernetes objects from current release manifest: resource mapping not found for name: \"x\" namespace: \"\" from \"\": no matches for kind \"IngressRoute\" in version \"traefik.io/v1alpha1\"\nensure CRDs are installed first",
                 HelmFailure::CrdsMissing,
+            ),
+            (
+                "Error: unable to build kubernetes objects from current release manifest: resource mapping not found for name: \"user-scheduler\" namespace: \"daskhub\" from \"\": no matches for kind \"PodDisruptionBudget\" in version \"policy/v1\"\nensure CRDs are installed first",
+                HelmFailure::KubernetesVersion,
             ),
             (
                 "Error: UPGRADE FAILED: chart requires kubeVersion: >=1.25.0-0 which is incompatible with Kubernetes v1.20.2",
