@@ -88,7 +88,11 @@ pub(crate) fn who_may_force(shared: &Shared) -> Vec<Role> {
     let mut roles = Vec::new();
     for command in shared.parts.catalogue.commands() {
         for approvals in command.approvals.iter().filter(|approvals| approvals.force) {
-            roles.extend(approvals.from.iter().copied());
+            for role in &approvals.from {
+                if !roles.contains(role) {
+                    roles.push(*role);
+                }
+            }
         }
     }
     if roles.is_empty() {

@@ -18,7 +18,7 @@ use serenity::all::{
 use serenity::client::ClientBuilder;
 use serenity::gateway::ConnectionStage;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ChatError;
@@ -36,6 +36,8 @@ const LEASE_TTL: Duration = Duration::from_secs(8);
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How long a connection may take before everything is begun anew.
 const CONNECT_WITHIN: Duration = Duration::from_secs(60);
+/// How long the connection may take to close.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(2);
 /// The longest pause between two tries to reach Discord.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
@@ -262,7 +264,8 @@ impl Connection {
         };
         match over {
             None => {
-                shards.shutdown_all().await;
+                // Serenity waits long for a shard that is just connecting; dropping it ends it too.
+                let _elapsed = timeout(SHUTDOWN_WITHIN, shards.shutdown_all()).await;
                 Ok(())
             }
             Some(Ok(())) => Ok(()),

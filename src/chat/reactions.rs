@@ -313,7 +313,15 @@ impl Reactions {
         if hint.is_none() && *answer != Answer::IsBot {
             return Ok(());
         }
-        self.remove(at, person.id, verdict).await?;
+        let removed = self.remove(at, person.id, verdict).await?;
+        if removed && *answer == Answer::TooEarly {
+            // It is gone by our own hand: the next one is another one, even if it comes at once.
+            let source = Some(GrantSource::Reaction);
+            self.parts
+                .store
+                .take_grant_back(plan.id, person.id, source, Some(verdict))
+                .await?;
+        }
         let Some(hint) = hint else { return Ok(()) };
         let key = format!("hint/{}/{}/{}", plan.id, person.id, hint.word);
         let store = &self.parts.store;

@@ -75,8 +75,8 @@ fn payload(catalogue: &Catalogue) -> Value {
         .commands()
         .filter(|command| command.path.group.is_none());
     below.extend(single.map(sub_command));
+    // Without a type it is one that is typed.
     json!([{
-        "type": 1,
         "name": ROOT,
         "description": "Deploy and run DaskHub on the EGI Federation",
         "options": below,
