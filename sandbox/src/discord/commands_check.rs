@@ -40,7 +40,8 @@ pub(crate) fn command(command: &Value, at: &str) -> ApiResult<()> {
         );
     }
     let mut total = named(command, at, &mut problems);
-    total += options(command, at, &mut problems);
+    // A command's own type 1 is "chat input", not "sub-command".
+    total += options(command, 0, at, &mut problems);
     let kinds: HashSet<_> = array(command, "options")
         .iter()
         .map(|o| kind_of(o) <= 2)
@@ -79,7 +80,7 @@ fn named(of: &Value, at: &str, problems: &mut Problems) -> usize {
     name.chars().count() + description.map_or(0, |d| d.chars().count())
 }
 
-fn options(of: &Value, at: &str, problems: &mut Problems) -> usize {
+fn options(of: &Value, kind_of_parent: u64, at: &str, problems: &mut Problems) -> usize {
     let all = array(of, "options");
     problems.max_items(&format!("{at}options"), all.len(), 25);
     let mut total = 0;
@@ -97,14 +98,14 @@ fn options(of: &Value, at: &str, problems: &mut Problems) -> usize {
         }
         match kind_of(option) {
             1 | 2 => {
-                if kind_of(of) == 1 || (kind_of(of) == 2 && kind_of(option) == 2) {
+                if kind_of_parent == 1 || (kind_of_parent == 2 && kind_of(option) == 2) {
                     problems.add(
                         &format!("{at}type"),
                         "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID",
                         "Sub-commands may only be nested in groups",
                     );
                 }
-                total += options(option, &at, problems);
+                total += options(option, kind_of(option), &at, problems);
             }
             3..=11 => {
                 let required = option.get("required").and_then(Value::as_bool) == Some(true);
