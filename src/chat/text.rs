@@ -64,6 +64,19 @@ fn is_trick(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether what follows a `<` is a time (`t:1800000000:R>`) or a person (`@42>`).
+fn is_time_or_person(after: &str) -> bool {
+    let Some(inner) = after.split_once('>').map(|(inner, _)| inner) else {
+        return false;
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match (inner.strip_prefix("t:"), inner.strip_prefix('@')) {
+        (Some(time), _) => digits(time.strip_suffix(":R").unwrap_or(time)),
+        (None, Some(person)) => digits(person),
+        (None, None) => false,
+    }
+}
+
 /// Makes text of others safe to show.
 #[derive(Clone, Debug)]
 pub(crate) struct Clean(Redactor);
@@ -92,6 +105,41 @@ impl Clean {
                 trick if is_trick(trick) => {}
                 plain => out.push(plain),
             }
+        }
+        out
+    }
+
+    /// For text of our own that may quote others: code between backticks, times (`<t:…>`) and
+    /// people (`<@…>`) stay as they are meant; links and emphasis that a quoted text may bring do
+    /// not.
+    pub(crate) fn ours(&self, text: &str) -> String {
+        let text = self.0.redact(text);
+        let mut out = String::new();
+        let mut in_code = false;
+        for (at, character) in text.char_indices() {
+            let before = text.get(..at).unwrap_or_default();
+            let after = text.get(at + character.len_utf8()..).unwrap_or_default();
+            match character {
+                '`' => {
+                    in_code = !in_code;
+                    out.push('`');
+                }
+                _ if in_code && !is_trick(character) => out.push(character),
+                '<' if is_time_or_person(after) => out.push('<'),
+                '@' if before.ends_with('<') && is_time_or_person(&format!("@{after}")) => {
+                    out.push('@');
+                }
+                '@' => out.push_str("@\u{200b}"),
+                '\\' | '*' | '~' | '|' | '<' | '[' | ']' | '#' => {
+                    out.push('\\');
+                    out.push(character);
+                }
+                trick if is_trick(trick) => {}
+                plain => out.push(plain),
+            }
+        }
+        if in_code {
+            out.push('`');
         }
         out
     }
@@ -183,6 +231,17 @@ mod tests {
         assert_eq!(clean().code("a`b\nc"), "`aˋb c`");
         assert_eq!(clean().code(""), "` `");
         assert_eq!(clean().block_line("```\nx"), "ˋˋˋx");
+    }
+
+    #[test]
+    fn our_own_words_keep_code_times_and_people_and_nothing_else() {
+        let kept = "`a_b*c` ends <t:1800000000:R>, asked by <@42>, see https://a_b.eu/";
+        assert_eq!(clean().ours(kept), kept);
+        let quoted = clean().ours("IM said [click](https://evil) <@&1> @everyone **x** `open");
+        for bad in ["[click](", "<@&1>", "@everyone", "**x**"] {
+            assert!(!quoted.contains(bad), "{quoted}");
+        }
+        assert!(quoted.ends_with("`open`"), "{quoted}");
     }
 
     #[test]

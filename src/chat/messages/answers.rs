@@ -46,7 +46,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> String {
 pub(crate) fn option_problems(clean: &Clean, errors: &[OptionError]) -> String {
     let lines: Vec<String> = errors
         .iter()
-        .map(|error| format!("`{}`: {}", error.option, clean.prose(&error.text)))
+        .map(|error| format!("`{}`: {}", error.option, clean.ours(&error.text)))
         .collect();
     format!("nothing was changed\n{}", bullets(&lines))
 }
@@ -102,7 +102,7 @@ pub(crate) fn with_start(clean: &Clean, text: String, started: Option<&StartOutc
         }
         Some(StartOutcome::Void(reason)) => format!(
             "{text}\nthe plan is void: {}\nhint: run the command again for a new plan",
-            clean.prose(reason)
+            clean.ours(reason)
         ),
         Some(StartOutcome::Waiting { .. } | StartOutcome::Ended) | None => text,
     }

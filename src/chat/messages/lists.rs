@@ -49,7 +49,7 @@ pub(crate) fn operations(clean: &Clean, operations: &[Operation]) -> View {
             text,
             "`{}` {} · {} · by <@{}>",
             operation.id.short(),
-            clean.prose(&progress::title(clean, operation)),
+            clean.ours(&progress::title(clean, operation)),
             when(operation.created_at),
             operation.requester
         );

@@ -51,7 +51,7 @@ pub(crate) fn title(clean: &Clean, plan: &Plan) -> String {
 
 fn text(clean: &Clean, plan: &Plan) -> String {
     let asked = format!("asked by <@{}>", plan.requester);
-    format!("{}\n{asked}", clean.prose(&plan.content.summary))
+    format!("{}\n{asked}", clean.ours(&plan.content.summary))
 }
 
 fn shade(state: PlanState) -> Shade {
@@ -67,7 +67,7 @@ fn fields(clean: &Clean, shown: &Shown<'_>) -> Vec<(String, String)> {
     let content = &shown.plan.content;
     let mut fields = vec![("State".to_owned(), state(clean, shown))];
     if !content.warnings.is_empty() {
-        let lines: Vec<String> = content.warnings.iter().map(|w| clean.prose(w)).collect();
+        let lines: Vec<String> = content.warnings.iter().map(|w| clean.ours(w)).collect();
         fields.push(("⚠ Warnings".to_owned(), cut(&bullets(&lines), FIELD)));
     }
     if !content.difference.is_empty() {
@@ -79,7 +79,7 @@ fn fields(clean: &Clean, shown: &Shown<'_>) -> Vec<(String, String)> {
         fields.push(("Difference".to_owned(), code_block("diff", &lines, FIELD)));
     }
     if !content.estimate.is_empty() {
-        let lines: Vec<String> = content.estimate.iter().map(|l| clean.prose(l)).collect();
+        let lines: Vec<String> = content.estimate.iter().map(|l| clean.ours(l)).collect();
         fields.push(("Estimate".to_owned(), cut(&bullets(&lines), FIELD)));
     }
     fields
@@ -132,8 +132,8 @@ fn reason_text(clean: &Clean, reason: &str) -> String {
         .and_then(|rest| rest.split_once('>'))
         .filter(|(id, _rest)| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()));
     match digits {
-        Some((id, rest)) => format!("<@{id}>{}", clean.prose(rest)),
-        None => clean.prose(reason),
+        Some((id, rest)) => format!("<@{id}>{}", clean.ours(rest)),
+        None => clean.ours(reason),
     }
 }
 

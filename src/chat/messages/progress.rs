@@ -110,7 +110,7 @@ pub(crate) fn step_line(clean: &Clean, step: &StepRow, now: DateTime<Utc>) -> St
         String::new()
     };
     let note = step.note.as_deref().map_or_else(String::new, |note| {
-        format!(": {}", clean.prose(&cut(note, 160)))
+        format!(": {}", clean.ours(&cut(note, 160)))
     });
     match step.state {
         StepState::Pending => format!("· {name}"),
@@ -118,7 +118,7 @@ pub(crate) fn step_line(clean: &Clean, step: &StepRow, now: DateTime<Utc>) -> St
         StepState::Done => format!("✓ {name}{}", took(step.result_at)),
         StepState::Failed => {
             let error = step.error.as_deref().unwrap_or("it gave up");
-            format!("✗ **{name}**{tries}: {}", clean.prose(&cut(error, 300)))
+            format!("✗ **{name}**{tries}: {}", clean.ours(&cut(error, 300)))
         }
         StepState::Undone => format!("↩ {name} undone"),
         StepState::Left => format!("! {name} stays{note}"),
@@ -134,7 +134,7 @@ fn note(clean: &Clean, operation: &Operation) -> String {
         OperationState::Running | OperationState::Waiting => format!("started {}", when(since)),
         OperationState::Stopped => {
             let reason = operation.stop_reason.as_deref().unwrap_or("it stopped");
-            format!("stopped: {}", clean.prose(&cut(reason, 600)))
+            format!("stopped: {}", clean.ours(&cut(reason, 600)))
         }
         OperationState::Succeeded
         | OperationState::Failed
@@ -150,7 +150,7 @@ fn note(clean: &Clean, operation: &Operation) -> String {
         let _written = write!(text, "\n<@{by}> asked to cancel it");
     }
     if let Some(hint) = &operation.hint {
-        let _written = write!(text, "\nhint: {}", clean.prose(&cut(hint, 600)));
+        let _written = write!(text, "\nhint: {}", clean.ours(&cut(hint, 600)));
     }
     text
 }

@@ -34,7 +34,7 @@ pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
         }
     }
     if let Some(hint) = &operation.hint {
-        let _written = write!(text, "\nhint: {}", clean.prose(&cut(hint, 600)));
+        let _written = write!(text, "\nhint: {}", clean.ours(&cut(hint, 600)));
     }
     let mut fields = Vec::new();
     if operation.state == OperationState::Succeeded
@@ -80,7 +80,7 @@ fn outcome(clean: &Clean, operation: &Operation) -> String {
         .stop_reason
         .as_deref()
         .map_or_else(String::new, |reason| {
-            format!(": {}", clean.prose(&cut(reason, 800)))
+            format!(": {}", clean.ours(&cut(reason, 800)))
         });
     match operation.state {
         OperationState::Succeeded => format!("{target} is ready{took}"),
