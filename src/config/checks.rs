@@ -108,9 +108,9 @@ fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
             5..=600,
         ),
         (
-            "operations.poll_s",
-            config.operations.poll.as_secs(),
-            1..=300,
+            "operations.poll_ms",
+            u64::try_from(config.operations.poll.as_millis()).unwrap_or(u64::MAX),
+            20..=300_000,
         ),
         (
             "operations.parallel",

@@ -286,12 +286,6 @@ pub(crate) const KEYS: &[Key] = &[
         "port",
         "The port of SSH on front ends.",
     ),
-    number(
-        "frontend.kubernetes_port",
-        "6443",
-        "port",
-        "The port of the Kubernetes API on front ends.",
-    ),
     text(
         "frontend.work_dir",
         "\"/tmp/pangeo-bot\"",
@@ -383,10 +377,10 @@ pub(crate) const KEYS: &[Key] = &[
         "How long a replica owns a step without a sign of life, 5 to 600.",
     ),
     number(
-        "operations.poll_s",
-        "10",
-        "seconds",
-        "The pause between two looks at an outside system, 1 to 300.",
+        "operations.poll_ms",
+        "10000",
+        "milliseconds",
+        "The pause between two looks at an outside system, 20 to 300000.",
     ),
     number(
         "operations.parallel",

@@ -18,6 +18,10 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Er
     u64::deserialize(deserializer).map(Duration::from_secs)
 }
 
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
 #[expect(
     clippy::expect_used,
     reason = "only called with literals; a test parses all of them"
@@ -280,8 +284,6 @@ pub struct Frontend {
     pub user: String,
     /// The port of SSH.
     pub ssh_port: u16,
-    /// The port of the Kubernetes API.
-    pub kubernetes_port: u16,
     /// A private folder for sockets, and for keys while a connection is open.
     pub work_dir: PathBuf,
 }
@@ -291,7 +293,6 @@ impl Default for Frontend {
         Self {
             user: "cloudadm".to_owned(),
             ssh_port: 22,
-            kubernetes_port: 6443,
             work_dir: PathBuf::from("/tmp/pangeo-bot"),
         }
     }
@@ -433,7 +434,7 @@ pub struct Operations {
     #[serde(rename = "lease_s", deserialize_with = "seconds")]
     pub lease: Duration,
     /// The pause between two looks at an outside system.
-    #[serde(rename = "poll_s", deserialize_with = "seconds")]
+    #[serde(rename = "poll_ms", deserialize_with = "milliseconds")]
     pub poll: Duration,
     /// How many operations one replica runs at once.
     pub parallel: usize,
