@@ -58,8 +58,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hickory_resolver", &["services"]),
     ("reqwest", &["services", "app"]),
     ("sandbox", &[]),
-    // `domain` gives its ids the traits that rows need; `operations` listens for wake-ups.
-    ("sqlx", &["store", "domain", "operations", "app", "main"]),
+    // `domain` gives its ids the traits that rows need.
+    ("sqlx", &["store", "domain", "app", "main"]),
 ];
 
 /// A Rust file below `src/` and its code, without comments and the contents of strings.

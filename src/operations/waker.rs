@@ -7,11 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Store, WAKE_CHANNEL};
+use crate::store::Store;
 
 /// How long to wait before the connection is tried again.
 const RECONNECT_AFTER: Duration = Duration::from_secs(2);
@@ -39,7 +38,7 @@ impl Waker {
     /// Listens to PostgreSQL until the bot ends, and wakes the loops.
     pub async fn listen(self, store: Store, ended: CancellationToken) {
         while !ended.is_cancelled() {
-            if let Err(error) = self.listen_once(&store, &ended).await {
+            if let Err(error) = store.listen(|| self.wake(), &ended).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "lost the wake-up calls of PostgreSQL; polling meanwhile"
@@ -47,25 +46,6 @@ impl Waker {
                 // A pause that ends with the bot.
                 let pause = tokio::time::timeout(RECONNECT_AFTER, ended.cancelled()).await;
                 drop(pause);
-            }
-        }
-    }
-
-    async fn listen_once(
-        &self,
-        store: &Store,
-        ended: &CancellationToken,
-    ) -> Result<(), sqlx::Error> {
-        let mut listener = PgListener::connect_with(store.pool()).await?;
-        listener.listen(WAKE_CHANNEL).await?;
-        self.wake();
-        loop {
-            tokio::select! {
-                () = ended.cancelled() => return Ok(()),
-                notification = listener.recv() => {
-                    notification?;
-                    self.wake();
-                }
             }
         }
     }

@@ -20,7 +20,8 @@ pub mod slots;
 pub mod vault;
 
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::Clock;
 
@@ -141,9 +142,32 @@ impl Store {
         &self.clock
     }
 
-    /// The pool, for the runner's `LISTEN`.
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.pool
+    /// Calls `woken` once at the start and whenever a transaction made something to do, until
+    /// `ended`.
+    ///
+    /// # Errors
+    /// When the connection breaks; call it again after a pause.
+    pub async fn listen(
+        &self,
+        woken: impl Fn() + Send,
+        ended: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let connecting = PgListener::connect_with(&self.pool).await;
+        let mut listener = connecting.map_err(doing("connected to listen"))?;
+        listener
+            .listen(WAKE_CHANNEL)
+            .await
+            .map_err(doing("listened"))?;
+        woken();
+        loop {
+            tokio::select! {
+                () = ended.cancelled() => return Ok(()),
+                notification = listener.recv() => {
+                    notification.map_err(doing("listened"))?;
+                    woken();
+                }
+            }
+        }
     }
 }
 

@@ -1,0 +1,220 @@
+//! `serve`: the bot.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::parts::{self, Parts, WatchedToken};
+use crate::approvals::Approvals;
+use crate::chat::{self, Chat};
+use crate::config::Config;
+use crate::domain::clock::Clock;
+use crate::domain::health::Health;
+use crate::domain::links::{LinkSigner, OperationLinks};
+use crate::domain::metrics::Metrics;
+use crate::domain::redact::Redactor;
+use crate::looks::Looks;
+use crate::operations::{Control, Runner, RunnerOptions, Services, Starter, Waker};
+use crate::plans::{PlanSettings, Planner};
+use crate::web::{self, WebParts};
+
+/// How often tokens that something else renews are read again.
+const READ_TOKENS_EVERY: Duration = Duration::from_secs(5);
+
+/// How long an operation that is taken up again may take.
+const TAKEN_UP_TIME_LIMIT: Duration = Duration::from_hours(4);
+
+/// Runs the bot until `ended`, or until a part of it fails.
+///
+/// # Errors
+/// When the configuration lacks something, the database does not answer at the start, Discord
+/// refuses the token, or a part fails for good; the process should then be started again.
+pub async fn serve(
+    config: Arc<Config>,
+    clock: Clock,
+    redactor: Redactor,
+    ended: CancellationToken,
+) -> anyhow::Result<()> {
+    config.require_for_serve()?;
+    let parts = Parts::open(config.clone(), clock, redactor).await?;
+    parts
+        .store
+        .migrate()
+        .await
+        .context("migrate the database")?;
+    parts
+        .vault
+        .learn_all()
+        .await
+        .context("open the sealed secrets")?;
+    let (services, tokens) = parts::services(&config)?;
+    let services = Arc::new(services);
+    let slot = parts
+        .store
+        .take_slot()
+        .await?
+        .context("64 replicas run already")?;
+    let (replica, held) = (slot.name(), slot.held());
+    tracing::info!(replica, version = env!("CARGO_PKG_VERSION"), "starts");
+
+    let waker = Waker::new();
+    let (health, metrics) = (Health::new(), Metrics::new());
+    let links = links(&parts)?;
+    let chat = chat_parts(&parts, &services, &replica, &waker, (&health, &links))?;
+    let web = WebParts {
+        store: parts.store.clone(),
+        links,
+        redactor: parts.redactor.clone(),
+        metrics,
+        health,
+    };
+    let listener = TcpListener::bind(config.web.listen)
+        .await
+        .with_context(|| format!("listen on {}", config.web.listen))?;
+    let options = RunnerOptions {
+        replica,
+        held,
+        parallel: config.operations.parallel,
+    };
+    let (store, vault) = (parts.store.clone(), parts.vault.clone());
+    let runner = Runner::new(options, store, vault, parts.redactor.clone(), services)
+        .woken_by(waker.clone());
+
+    let ends = ended.child_token();
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    tasks.spawn(slot.keep(parts.store.clone(), ends.clone()));
+    tasks.spawn(listen(waker, parts.store.clone(), ends.clone()));
+    tasks.spawn(read_tokens(tokens, parts.redactor.clone(), ends.clone()));
+    tasks.spawn(runner.run(ends.clone()));
+    tasks.spawn(talk(Chat::new(chat), ends.clone()));
+    tasks.spawn(show(listener, web, ends.clone()));
+    let first = tasks.join_next().await;
+    ends.cancel();
+    let outcome = match first {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(error)) => Err(error.into()),
+        None => Ok(()),
+    };
+    if !ended.is_cancelled() && outcome.is_ok() {
+        anyhow::bail!("a part of the bot ended although nobody asked for it");
+    }
+    while tasks.join_next().await.is_some() {}
+    outcome
+}
+
+fn links(parts: &Parts) -> anyhow::Result<OperationLinks> {
+    let web = &parts.config.web;
+    let signer = match &web.link_key {
+        Some(key) => LinkSigner::with_key(key).context("read the key that signs links")?,
+        None => LinkSigner::new(&parts.keys),
+    };
+    Ok(OperationLinks::new(
+        signer,
+        web.public_url.clone(),
+        web.link_lifetime,
+    ))
+}
+
+fn chat_parts(
+    parts: &Parts,
+    services: &Arc<Services>,
+    replica: &str,
+    waker: &Waker,
+    (health, links): (&Health, &OperationLinks),
+) -> anyhow::Result<chat::Parts> {
+    let config = &parts.config;
+    let (store, vault) = (&parts.store, &parts.vault);
+    let settings = PlanSettings {
+        email: config.vo.email.clone(),
+        chart_version: config.helm.default_version.clone(),
+        known_charts: config.helm.known_versions.clone(),
+        domains: config.dns.domains.clone(),
+    };
+    let planner = Planner::new(
+        store.clone(),
+        vault.clone(),
+        services.clone(),
+        parts.catalogue.clone(),
+        settings,
+    );
+    Ok(chat::Parts {
+        settings: chat::Settings {
+            login: config.discord_login()?,
+            api_base: config.discord.api_base.clone(),
+            channels: config.discord.channels.clone(),
+            roles: config
+                .discord
+                .roles
+                .iter()
+                .map(|(role, ids)| (role.as_str().to_owned(), ids.clone()))
+                .collect(),
+            replica: replica.to_owned(),
+        },
+        store: store.clone(),
+        vault: vault.clone(),
+        catalogue: parts.catalogue.clone(),
+        approvals: Approvals::new(store.clone()),
+        redactor: parts.redactor.clone(),
+        plans: Arc::new(planner),
+        starter: Starter::new(store.clone(), parts.catalogue.clone()),
+        control: Control::new(store.clone(), TAKEN_UP_TIME_LIMIT),
+        looks: Arc::new(Looks::new(store.clone(), vault.clone(), services.clone())),
+        links: links.clone(),
+        health: health.clone(),
+        wake: waker.subscribe(),
+    })
+}
+
+async fn talk(chat: Chat, ended: CancellationToken) -> anyhow::Result<()> {
+    chat.run(ended).await.context("talk to Discord")
+}
+
+async fn show(
+    listener: TcpListener,
+    parts: WebParts,
+    ended: CancellationToken,
+) -> anyhow::Result<()> {
+    web::serve(listener, parts, ended)
+        .await
+        .context("serve the bot's pages")
+}
+
+async fn listen(
+    waker: Waker,
+    store: crate::store::Store,
+    ended: CancellationToken,
+) -> anyhow::Result<()> {
+    waker.listen(store, ended).await;
+    Ok(())
+}
+
+/// Reads the tokens again that something else renews.
+async fn read_tokens(
+    tokens: Vec<WatchedToken>,
+    redactor: Redactor,
+    ended: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut ticks = tokio::time::interval(READ_TOKENS_EVERY);
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        for token in &tokens {
+            match token.source.read() {
+                Ok(secret) => {
+                    redactor.learn(&secret);
+                    token.cell.set(secret);
+                }
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not read a token again; the one before stays"
+                ),
+            }
+        }
+    }
+}
