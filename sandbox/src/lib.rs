@@ -16,3 +16,4 @@ pub mod page;
 pub mod saved;
 mod serve;
 pub mod tls;
+pub mod world;

@@ -1,0 +1,161 @@
+//! What a bot must be told to live in a world.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::{DOMAIN, Speed, World};
+
+/// A configuration file and the variables beside it.
+#[derive(Clone, Debug)]
+pub struct BotSettings {
+    /// The configuration file, written into the world's folder.
+    pub config_file: PathBuf,
+    /// The variables with the secrets.
+    pub variables: Vec<(String, String)>,
+    /// Where the bot's own pages listen.
+    pub web: SocketAddr,
+}
+
+/// The key that seals secrets in the sandbox. It protects nothing.
+const SEALING_KEY: &str = "73616e64626f782073616e64626f782073616e64626f782073616e64626f7821";
+
+impl World {
+    /// Writes the bot's configuration file and gives it with the variables that hold secrets.
+    ///
+    /// `more` is appended to the file, to change what a test wants to change.
+    ///
+    /// # Errors
+    /// When the file can't be written or no port is free.
+    pub fn bot_settings(
+        &self,
+        name: &str,
+        database_url: &str,
+        web: SocketAddr,
+        more: &str,
+    ) -> anyhow::Result<BotSettings> {
+        let web = free_port(web)?;
+        let roots = self.dir.join("roots.pem");
+        std::fs::write(&roots, self.front_ends.ca_pem()).context("write the root certificate")?;
+        let text = format!("{}\n{more}\n", self.bot_config(name, web));
+        let config_file = self.dir.join(format!("{name}.toml"));
+        std::fs::write(&config_file, text)
+            .with_context(|| format!("write {}", config_file.display()))?;
+        let variable = |name: &str, value: &str| (format!("PANGEO_BOT_{name}"), value.to_owned());
+        let variables = vec![
+            variable("CONFIG", &config_file.display().to_string()),
+            variable("DATABASE_URL", database_url),
+            variable("DISCORD_TOKEN", self.discord.token()),
+            variable("SEALING_KEY_SANDBOX", SEALING_KEY),
+        ];
+        Ok(BotSettings {
+            config_file,
+            variables,
+            web,
+        })
+    }
+
+    fn bot_config(&self, name: &str, web: SocketAddr) -> String {
+        let discord = &self.discord;
+        let role = |name: &str| {
+            discord
+                .role_id(name)
+                .map_or_else(|| "0".to_owned(), |id| id.to_string())
+        };
+        let (poll_ms, lease_s) = match self.speed {
+            Speed::Tests => (100, 5),
+            Speed::Watch => (2_000, 15),
+        };
+        let issuer = self.checkin.issuer();
+        let dir = self.dir.display();
+        format!(
+            r#"# Written by the sandbox. Everything here is a simulation.
+[discord]
+application_id = {application}
+guild = {guild}
+channels = [{channel}]
+api_base = "{api}/api/v10"
+
+[discord.roles]
+operator = [{operator}]
+approver = [{approver}]
+viewer = [{viewer}]
+
+[im]
+url = "{im}"
+token_file = "{token_file}"
+
+[[im.credentials]]
+name = "sandbox-site"
+kind = "EGI"
+host = "SANDBOX"
+vo = "vo.pangeo.eu"
+image = "ost://sandbox/ubuntu-jammy"
+secret_file = "{token_file}"
+
+[dns]
+url = "{dns}"
+resolver = "{resolver}"
+domains = ["{DOMAIN}"]
+
+[checkin.issuers]
+production = "{issuer}"
+demo = "{issuer}"
+development = "{issuer}"
+
+[hub]
+port = 8443
+extra_roots_file = "{dir}/roots.pem"
+
+[frontend]
+ssh_port = 2222
+work_dir = "{work_dir}"
+
+[templates]
+source = "{templates}"
+
+[vo]
+name = "vo.pangeo.eu"
+email = "sandbox@example.org"
+
+[web]
+listen = "{web}"
+public_url = "http://{web}"
+
+[sealing]
+current = "sandbox"
+[[sealing.keys]]
+id = "sandbox"
+
+[operations]
+lease_s = {lease_s}
+poll_ms = {poll_ms}
+"#,
+            application = discord.application_id(),
+            guild = discord.guild_id(),
+            channel = discord.channel_id(),
+            api = discord.url(),
+            operator = role("operator"),
+            approver = role("approver"),
+            viewer = role("viewer"),
+            im = self.im.url(),
+            token_file = self.token_file().display(),
+            dns = self.dns.url(),
+            resolver = self.dns.name_server(),
+            templates = self.im.templates_url(),
+            work_dir = std::env::temp_dir()
+                .join(format!("pb-{}-{name}", std::process::id()))
+                .display(),
+        )
+    }
+}
+
+/// The address itself, or one with a port that was free a moment ago.
+fn free_port(address: SocketAddr) -> anyhow::Result<SocketAddr> {
+    if address.port() != 0 {
+        return Ok(address);
+    }
+    let listener = std::net::TcpListener::bind(address).context("look for a free port")?;
+    listener.local_addr().context("look for a free port")
+}

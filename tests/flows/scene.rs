@@ -1,0 +1,159 @@
+//! One bot in one world, for one test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandbox::discord::{DiscordOptions, Message, Person, RateLimits};
+use sandbox::world::bot::{BotProcess, find_binary};
+use sandbox::world::{World, WorldOptions};
+use sqlx::PgPool;
+
+/// How long a flow may take; a deploy in the sandbox takes a few seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A world with a bot in it.
+pub(crate) struct Scene {
+    pub(crate) world: Arc<World>,
+    pub(crate) bot: BotProcess,
+    pub(crate) pool: PgPool,
+    dir: PathBuf,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let transcript = self.world.discord.transcript();
+            let log = std::fs::read_to_string(self.dir.join("bot.log")).unwrap_or_default();
+            let end: Vec<&str> = log.lines().rev().take(40).collect();
+            let end: Vec<&str> = end.into_iter().rev().collect();
+            eprintln!(
+                "--- transcript\n{transcript}\n--- end of the bot's log\n{}",
+                end.join("\n")
+            );
+        } else {
+            let removed = std::fs::remove_dir_all(&self.dir);
+            drop(removed);
+        }
+    }
+}
+
+impl Scene {
+    /// A world with a bot that is ready.
+    pub(crate) async fn start(pool: PgPool) -> Self {
+        Self::start_with(pool, "").await
+    }
+
+    /// The same with lines added to the bot's configuration.
+    pub(crate) async fn start_with(pool: PgPool, more: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("flow-{}", uuid::Uuid::new_v4().simple()));
+        let options = WorldOptions {
+            discord: DiscordOptions {
+                rate_limits: RateLimits::Relaxed,
+                openapi: std::env::var_os("CONFORMANCE_DATA")
+                    .map(|data| PathBuf::from(data).join("discord-openapi.json")),
+                ..DiscordOptions::default()
+            },
+            ..WorldOptions::for_tests(&dir)
+        };
+        let world = World::start(options).await.unwrap();
+        let any = ([127, 0, 0, 1], 0).into();
+        let settings = world
+            .bot_settings("bot", &database_url(&pool), any, more)
+            .unwrap();
+        let log = Some(dir.join("bot.log"));
+        let mut bot = BotProcess::new(find_binary().unwrap(), settings, log);
+        bot.start().await.unwrap();
+        world.discord.wait_for_command("pangeo").await.unwrap();
+        Self {
+            world,
+            bot,
+            pool,
+            dir,
+        }
+    }
+
+    /// A second bot on the same database and in the same world.
+    pub(crate) async fn second_bot(&self) -> BotProcess {
+        let any = ([127, 0, 0, 1], 0).into();
+        let url = database_url(&self.pool);
+        let settings = self.world.bot_settings("bot-2", &url, any, "").unwrap();
+        let log = Some(self.dir.join("bot-2.log"));
+        let mut bot = BotProcess::new(find_binary().unwrap(), settings, log);
+        bot.start().await.unwrap();
+        bot
+    }
+
+    pub(crate) fn person(&self, name: &str) -> Person {
+        self.world.discord.person(name)
+    }
+
+    /// Waits for a message that contains a text.
+    pub(crate) async fn sees(&self, text: &str) -> Message {
+        self.world
+            .discord
+            .wait_for_message(|message| message.says(text), PATIENCE)
+            .await
+            .unwrap_or_else(|error| panic!("nobody saw {text:?}: {error}"))
+    }
+
+    /// Waits for a plan that is posted in full: the bot adds its own reactions last.
+    pub(crate) async fn plan(&self, text: &str) -> Message {
+        let complete = |message: &Message| message.says(text) && message.reactions.len() == 2;
+        self.world
+            .discord
+            .wait_for_message(complete, PATIENCE)
+            .await
+            .unwrap_or_else(|error| panic!("nobody saw the plan {text:?}: {error}"))
+    }
+
+    /// Gives the update secret of a host, as ana would.
+    pub(crate) async fn keeps_dns_secret(&self, host: &str) {
+        self.world.prepare_host(host);
+        let ana = self.person("ana");
+        let modal = ana
+            .runs(&format!("/pangeo dns set-secret host:{host}"))
+            .await
+            .modal()
+            .await;
+        let fields: Vec<(&str, &str)> = vec![("secret", sandbox::world::DNS_SECRET)];
+        let answer = ana.fills(&modal, &fields).await.answer().await;
+        assert!(
+            !answer.says(sandbox::world::DNS_SECRET),
+            "{}",
+            answer.text()
+        );
+    }
+
+    /// Checks that nothing unexpected happened to the services.
+    pub(crate) fn nothing_unexpected(&self) {
+        assert_eq!(self.world.discord.unexpected_calls(), Vec::<String>::new());
+        assert!(
+            self.world.discord.violations().is_empty(),
+            "{:#?}",
+            self.world.discord.violations()
+        );
+        let log = std::fs::read_to_string(self.dir.join("bot.log")).unwrap_or_default();
+        assert!(!log.contains("panicked"), "the bot panicked:\n{log}");
+        for secret in [
+            sandbox::world::DNS_SECRET,
+            sandbox::world::CLIENT_SECRET,
+            self.world.discord.token(),
+        ] {
+            assert!(!log.contains(secret), "a secret stands in the log");
+            assert!(
+                !self.world.discord.transcript().contains(secret),
+                "a secret stands in the chat"
+            );
+        }
+    }
+}
+
+/// The URL of the database that `sqlx::test` made for this test.
+fn database_url(pool: &PgPool) -> String {
+    let options = pool.connect_options();
+    let base = std::env::var("DATABASE_URL").unwrap();
+    let mut url = url::Url::parse(&base).unwrap();
+    url.set_path(options.get_database().unwrap());
+    url.to_string()
+}
