@@ -5,6 +5,10 @@
 #![cfg(test)]
 
 #[path = "chat/world.rs"]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts bots beside itself, waits for rows and reads CONFORMANCE_DATA"
+)]
 mod world;
 
 use std::time::Duration;
@@ -683,7 +687,18 @@ async fn another_bot_takes_the_gateway_over(pool: PgPool) {
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn success_is_told_with_addresses_and_the_log(pool: PgPool) {
+    tells_success(World::start(pool).await).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs CONFORMANCE_DATA"]
+async fn conformance_requests_are_as_discord_describes_them(pool: PgPool) {
     let world = World::start(pool).await;
+    assert!(world.checks_requests(), "set CONFORMANCE_DATA");
+    tells_success(world).await;
+}
+
+async fn tells_success(world: World) {
     world.knows_secret("horse-battery-staple");
     let plan = world.plan("geo", 1).await;
     let message = world.plan_message(plan).await;

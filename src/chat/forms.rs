@@ -136,7 +136,7 @@ pub(crate) async fn take(shared: &Shared, interaction: ModalInteraction) {
         None => {
             shared
                 .say(&ticket, View::text(answers::UNKNOWN_BUTTON))
-                .await
+                .await;
         }
     }
 }
@@ -144,12 +144,12 @@ pub(crate) async fn take(shared: &Shared, interaction: ModalInteraction) {
 fn typed(interaction: &ModalInteraction) -> Values {
     let rows = interaction.data.components.iter();
     rows.flat_map(|row| &row.components)
-        .filter_map(|component| match component {
-            ActionRowComponent::InputText(input) => {
-                let value = input.value.clone().unwrap_or_default();
-                Some((input.custom_id.clone(), SecretString::from(value)))
-            }
-            _other => None,
+        .filter_map(|component| {
+            let ActionRowComponent::InputText(input) = component else {
+                return None;
+            };
+            let value = input.value.clone().unwrap_or_default();
+            Some((input.custom_id.clone(), SecretString::from(value)))
         })
         .collect()
 }

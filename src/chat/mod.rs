@@ -18,6 +18,7 @@
 //! | `handlers/` | one file per command |
 //! | `reactions` | what ✅ and ❌ stand at a plan |
 //! | `poster` | the outbox, posted and edited |
+//! | `rows` | reads what a message is about |
 //! | `messages/` | all words, as pure functions |
 //! | `view`, `text` | a message as data, within Discord's limits; text made safe |
 //! | `rest` | Discord's REST interface with deadlines |
@@ -44,6 +45,7 @@ mod poster;
 mod reactions;
 mod register;
 mod rest;
+mod rows;
 mod text;
 mod view;
 

@@ -25,10 +25,10 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::messages::{self, notice, plan, progress, summary};
+use super::messages::{self, summary};
 use super::reactions::Hints;
 use super::rest::{ErrorClass, RestError};
-use super::view::{FILE_BYTES, View};
+use super::view::View;
 use super::{ChatError, Shared};
 use crate::domain::ids::{DiscordChannelId, DiscordMessageId, DiscordUserId, OperationId, PlanId};
 use crate::domain::message::{MessageKind, OutboxMessage, Place};
@@ -57,8 +57,6 @@ const LOOK_BACK: chrono::Duration = chrono::Duration::seconds(60);
 const LOOK_PAGES: usize = 10;
 /// How many threads are remembered as made.
 const KNOWN_THREADS: usize = 1000;
-/// How many lines of a log are read at once.
-const LOG_PAGE: i64 = 5000;
 
 /// Why a message is not shown yet.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +170,10 @@ impl Poster {
     }
 
     async fn show(&self, message: &OutboxMessage) -> Result<(), PostError> {
-        let view = self.view(message).await?.redacted(&self.shared.clean);
+        let view = self.shared.view_of(message).await?;
+        let view = view
+            .ok_or(PostError::NoSubject)?
+            .redacted(&self.shared.clean);
         let at = match (message.channel, message.message) {
             (Some(channel), Some(id)) => {
                 self.shared
@@ -351,69 +352,6 @@ impl Poster {
         Ok(None)
     }
 
-    /// Makes the message from the rows.
-    async fn view(&self, message: &OutboxMessage) -> Result<View, PostError> {
-        let (store, clean) = (self.store(), &self.shared.clean);
-        match &message.kind {
-            MessageKind::Plan(id) => {
-                let plan = store.plan(*id).await?.ok_or(PostError::NoSubject)?;
-                let grants = store.grants(*id).await?;
-                let operation = store.operation_of_plan(*id).await?;
-                let files = if message.message.is_none() {
-                    store.plan_files(*id).await?
-                } else {
-                    Vec::new()
-                };
-                let shown = plan::Shown {
-                    plan: &plan,
-                    grants: &grants,
-                    files: &files,
-                    operation: operation.map(|operation| operation.id),
-                };
-                Ok(plan::view(clean, &shown))
-            }
-            MessageKind::Progress(id) => {
-                let operation = store.operation(*id).await?.ok_or(PostError::NoSubject)?;
-                let steps = store.steps(*id).await?;
-                let line = store.last_log_line(*id).await?;
-                let now = store.clock().now();
-                let link = self.shared.parts.links.page(*id, now);
-                let shown = progress::Shown {
-                    operation: &operation,
-                    steps: &steps,
-                    last_line: line.as_ref(),
-                    link: link.as_str(),
-                    now,
-                };
-                Ok(progress::view(clean, &shown))
-            }
-            MessageKind::Summary(id) => {
-                let operation = store.operation(*id).await?.ok_or(PostError::NoSubject)?;
-                let steps = store.steps(*id).await?;
-                let cluster = store.cluster(operation.cluster).await?;
-                let link = self.shared.parts.links.page(*id, store.clock().now());
-                let log = if message.message.is_none() {
-                    clean.redact(&log_text(store, *id).await?)
-                } else {
-                    String::new()
-                };
-                let shown = summary::Shown {
-                    key: &message.key,
-                    operation: &operation,
-                    steps: &steps,
-                    cluster: cluster.as_ref(),
-                    log,
-                    link: link.as_str(),
-                };
-                Ok(summary::view(clean, shown))
-            }
-            MessageKind::Notice(told) => {
-                let roles = self.shared.access.discord_roles(&told.mention_roles);
-                Ok(notice::view(clean, &message.key, told, roles))
-            }
-        }
-    }
-
     /// Delays a message or gives it up, as its error says.
     async fn not_shown(&self, message: &OutboxMessage, error: PostError) -> Result<(), StoreError> {
         let key = &message.key;
@@ -443,13 +381,13 @@ impl Poster {
                 self.store().message_delayed(key, backoff).await
             }
             ErrorClass::Archived => {
-                if let Some(thread) = message.channel {
-                    if let Err(error) = self.shared.rest.unarchive(thread).await {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "could not open an archived thread"
-                        );
-                    }
+                if let Some(thread) = message.channel
+                    && let Err(error) = self.shared.rest.unarchive(thread).await
+                {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "could not open an archived thread"
+                    );
                 }
                 self.store().message_delayed(key, backoff).await
             }
@@ -538,29 +476,6 @@ fn with_nonce(request: CreateMessage, key: &str, tried_at: Option<DateTime<Utc>>
     let hash = hex::encode(Sha256::digest(format!("{key} {tried_at}").as_bytes()));
     let nonce = hash.get(..25).unwrap_or_default().to_owned();
     request.nonce(Nonce::String(nonce)).enforce_nonce(true)
-}
-
-/// The log of an operation as text, or as much of its end as one file may have.
-pub(crate) async fn log_text(store: &Store, id: OperationId) -> Result<String, StoreError> {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    let mut after = 0;
-    loop {
-        let lines = store.log_lines_after(id, after, LOG_PAGE).await?;
-        let Some(last) = lines.last() else { break };
-        after = last.line;
-        for line in &lines {
-            let at = line.at.format("%Y-%m-%dT%H:%M:%SZ");
-            let _written = writeln!(text, "{at} [{}] {}", line.step, line.text);
-        }
-        if text.len() > 2 * FILE_BYTES {
-            text = super::view::last_bytes(&text, FILE_BYTES).to_owned();
-        }
-        if i64::try_from(lines.len()).unwrap_or(i64::MAX) < LOG_PAGE {
-            break;
-        }
-    }
-    Ok(super::view::last_bytes(&text, FILE_BYTES).to_owned())
 }
 
 #[cfg(test)]

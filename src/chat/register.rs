@@ -108,9 +108,10 @@ fn option(spec: &OptionSpec) -> Value {
     let Some(fields) = option.as_object_mut() else {
         return option;
     };
-    let (least, most) = match spec.kind {
-        OptionKind::Integer => ("min_value", "max_value"),
-        _text => ("min_length", "max_length"),
+    let (least, most) = if spec.kind == OptionKind::Integer {
+        ("min_value", "max_value")
+    } else {
+        ("min_length", "max_length")
     };
     if matches!(spec.kind, OptionKind::Integer | OptionKind::Text) {
         if let Some(min) = spec.min {

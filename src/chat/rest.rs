@@ -97,6 +97,10 @@ pub(crate) enum ErrorClass {
 }
 
 impl RestError {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "serenity's own enums, which may grow"
+    )]
     fn new(doing: &'static str, error: serenity::Error) -> Self {
         match error {
             serenity::Error::Http(HttpError::UnsuccessfulRequest(response)) => {

@@ -1,6 +1,7 @@
 //! A bot's chat, the sandbox's Discord and a database, with planning and looking played.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -43,6 +44,12 @@ use tokio_util::sync::CancellationToken;
 /// How long a test waits for something that should happen.
 pub(crate) fn patience() -> Duration {
     Duration::from_secs(45)
+}
+
+/// Discord's own description of its API, if it is there; then every request is held against it.
+fn description() -> Option<PathBuf> {
+    let folder = std::env::var("CONFORMANCE_DATA").ok()?;
+    Some(PathBuf::from(folder).join("discord-openapi.json"))
 }
 
 /// Plans and looks without a cloud.
@@ -209,6 +216,7 @@ impl World {
             .try_init();
         let options = DiscordOptions {
             rate_limits: RateLimits::Relaxed,
+            openapi: description(),
             ..DiscordOptions::default()
         };
         let discord = Discord::start(options).await.unwrap();
@@ -302,6 +310,14 @@ impl World {
         }
         let unexpected = self.discord.unexpected_calls();
         assert!(unexpected.is_empty(), "{unexpected:?}");
+        let violations = self.discord.violations();
+        let ours: Vec<_> = violations.iter().filter(|one| one.by_bot).collect();
+        assert!(ours.is_empty(), "{ours:?}");
+    }
+
+    /// Whether requests are held against Discord's description.
+    pub(crate) fn checks_requests(&self) -> bool {
+        description().is_some()
     }
 
     /// Waits until everything that was told is shown.

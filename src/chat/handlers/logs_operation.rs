@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::chat::messages::answers;
-use crate::chat::poster::log_text;
+use crate::chat::rows::log_text;
 use crate::chat::view::{File, View};
 
 pub(crate) async fn run(call: Call<'_>) -> anyhow::Result<View> {

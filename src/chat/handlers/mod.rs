@@ -154,19 +154,22 @@ pub(crate) fn path_and_options(interaction: &CommandInteraction) -> (String, &[C
         return (String::new(), &[]);
     }
     while let [CommandDataOption { name, value, .. }] = options {
-        match value {
-            CommandDataOptionValue::SubCommand(below)
-            | CommandDataOptionValue::SubCommandGroup(below) => {
-                words.push(name.as_str());
-                options = below;
-            }
-            _value => break,
-        }
+        let (CommandDataOptionValue::SubCommand(below)
+        | CommandDataOptionValue::SubCommandGroup(below)) = value
+        else {
+            break;
+        };
+        words.push(name.as_str());
+        options = below;
     }
     (words.join(" "), options)
 }
 
 /// Options as they were typed; kinds that no command uses are left out and so are unknown.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "serenity's own enum, which may grow"
+)]
 pub(crate) fn raw_values(options: &[CommandDataOption]) -> BTreeMap<String, RawValue> {
     options
         .iter()

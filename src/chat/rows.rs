@@ -1,0 +1,108 @@
+//! From rows to views: reads what a message is about and hands it to its words.
+
+use super::Shared;
+use super::messages::{notice, plan, progress, summary};
+use super::view::{FILE_BYTES, View, last_bytes};
+use crate::domain::ids::OperationId;
+use crate::domain::message::{MessageKind, OutboxMessage};
+use crate::store::{Store, StoreError};
+
+/// How many lines of a log are read at once.
+const LOG_PAGE: i64 = 5000;
+
+impl Shared {
+    /// Makes a message from the rows; `None` if what it is about is gone.
+    pub(crate) async fn view_of(
+        &self,
+        message: &OutboxMessage,
+    ) -> Result<Option<View>, StoreError> {
+        let (store, clean) = (&self.parts.store, &self.clean);
+        match &message.kind {
+            MessageKind::Plan(id) => {
+                let Some(plan) = store.plan(*id).await? else {
+                    return Ok(None);
+                };
+                let grants = store.grants(*id).await?;
+                let operation = store.operation_of_plan(*id).await?;
+                let files = if message.message.is_none() {
+                    store.plan_files(*id).await?
+                } else {
+                    Vec::new()
+                };
+                let shown = plan::Shown {
+                    plan: &plan,
+                    grants: &grants,
+                    files: &files,
+                    operation: operation.map(|operation| operation.id),
+                };
+                Ok(Some(plan::view(clean, &shown)))
+            }
+            MessageKind::Progress(id) => {
+                let Some(operation) = store.operation(*id).await? else {
+                    return Ok(None);
+                };
+                let steps = store.steps(*id).await?;
+                let line = store.last_log_line(*id).await?;
+                let now = store.clock().now();
+                let link = self.parts.links.page(*id, now);
+                let shown = progress::Shown {
+                    operation: &operation,
+                    steps: &steps,
+                    last_line: line.as_ref(),
+                    link: link.as_str(),
+                    now,
+                };
+                Ok(Some(progress::view(clean, &shown)))
+            }
+            MessageKind::Summary(id) => {
+                let Some(operation) = store.operation(*id).await? else {
+                    return Ok(None);
+                };
+                let steps = store.steps(*id).await?;
+                let cluster = store.cluster(operation.cluster).await?;
+                let link = self.parts.links.page(*id, store.clock().now());
+                let log = if message.message.is_none() {
+                    clean.redact(&log_text(store, *id).await?)
+                } else {
+                    String::new()
+                };
+                let shown = summary::Shown {
+                    key: &message.key,
+                    operation: &operation,
+                    steps: &steps,
+                    cluster: cluster.as_ref(),
+                    log,
+                    link: link.as_str(),
+                };
+                Ok(Some(summary::view(clean, shown)))
+            }
+            MessageKind::Notice(told) => {
+                let roles = self.access.discord_roles(&told.mention_roles);
+                Ok(Some(notice::view(clean, &message.key, told, roles)))
+            }
+        }
+    }
+}
+
+/// The log of an operation as text, or as much of its end as one file may have.
+pub(crate) async fn log_text(store: &Store, id: OperationId) -> Result<String, StoreError> {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    let mut after = 0;
+    loop {
+        let lines = store.log_lines_after(id, after, LOG_PAGE).await?;
+        let Some(last) = lines.last() else { break };
+        after = last.line;
+        for line in &lines {
+            let at = line.at.format("%Y-%m-%dT%H:%M:%SZ");
+            let _written = writeln!(text, "{at} [{}] {}", line.step, line.text);
+        }
+        if text.len() > 2 * FILE_BYTES {
+            text = last_bytes(&text, FILE_BYTES).to_owned();
+        }
+        if i64::try_from(lines.len()).unwrap_or(i64::MAX) < LOG_PAGE {
+            break;
+        }
+    }
+    Ok(last_bytes(&text, FILE_BYTES).to_owned())
+}
