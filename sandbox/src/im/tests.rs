@@ -61,12 +61,16 @@ struct Parts {
 }
 
 async fn parts() -> Parts {
+    parts_in(None).await
+}
+
+async fn parts_in(state_file: Option<PathBuf>) -> Parts {
     let dns = Dns::start(DnsOptions::for_tests()).await.unwrap();
     let checkin = Checkin::start(CheckinOptions::for_tests()).await.unwrap();
     let notes = Arc::new(Notes::default());
     let im = Im::start(ImOptions {
         listen: ([127, 0, 0, 1], 0).into(),
-        state_file: None,
+        state_file,
         speed: SpeedOptions::for_tests(),
         machines: Arc::clone(&notes) as Arc<dyn Machines>,
         dns: Some(Arc::clone(&dns)),
@@ -286,4 +290,55 @@ async fn mishaps_and_lost_answers_have_their_true_effects() {
     let path = format!("/infrastructures/{id}/reconfigure");
     assert_eq!(parts.ask("PUT", &path, "").await.0, 200);
     parts.wait("configured", |p| state(p) == "configured").await;
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_it_was() {
+    let directory = std::env::temp_dir().join(format!("sandbox-im-{}", uuid::Uuid::new_v4()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("im.json");
+    let first = parts_in(Some(file.clone())).await;
+    let template = template(&first, "").await;
+    first.create(&template).await;
+    first.wait_for_state("running").await;
+    drop(first);
+    let second = parts_in(Some(file.clone())).await;
+    second.wait_for_state("configured").await;
+    drop(second);
+    let third = parts_in(Some(file)).await;
+    third
+        .wait("the machine again", |p| !p.notes.all().is_empty())
+        .await;
+    assert_eq!(third.notes.all(), ["start with 2 cpus"]);
+    let view = third.im.infrastructure("geo").unwrap();
+    assert_eq!((view.state.as_str(), view.configured), ("configured", 1));
+    assert_eq!(third.im.create_calls(), 1);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+async fn all_templates_together_are_one_valid_template() {
+    let parts = parts().await;
+    let mut whole = Value::Null;
+    for name in ["kubernetes", "kubernetes_elastic", "prometheus", "daskhub"] {
+        let url = format!("{}{name}.yaml", parts.im.templates_url());
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let part: Value = serde_saphyr::from_str(&text).unwrap();
+        if whole.is_null() {
+            whole = part;
+        } else {
+            super::tosca::merge(&mut whole, &part);
+        }
+    }
+    let design = super::tosca::design(whole).unwrap();
+    assert_eq!(design.systems.len(), 2);
+    for input in ["max_wn_num", "admin_password", "jupyterhub_image_tag"] {
+        assert!(design.inputs.contains_key(input), "{input}");
+    }
+    let outputs = design.tosca.as_ref().unwrap();
+    assert!(
+        outputs
+            .pointer("/topology_template/outputs/grafana_endpoint")
+            .is_some()
+    );
 }
