@@ -190,16 +190,23 @@ fn settings(config: &Config, token: TokenCell) -> Settings {
             development: issuers.development.clone(),
         },
         token,
-        clouds: config
-            .im
-            .credentials
-            .iter()
-            .map(|cloud| Cloud {
-                name: cloud.name.clone(),
-                image: cloud.image.clone(),
-            })
-            .collect(),
+        clouds: clouds(&config.im),
     }
+}
+
+/// The clouds by name, the default one first.
+fn clouds(im: &config::Im) -> Vec<Cloud> {
+    let mut clouds: Vec<Cloud> = im
+        .credentials
+        .iter()
+        .map(|cloud| Cloud {
+            name: cloud.name.clone(),
+            image: cloud.image.clone(),
+        })
+        .collect();
+    let default = im.default_credential.as_deref();
+    clouds.sort_by_key(|cloud| Some(cloud.name.as_str()) != default);
+    clouds
 }
 
 fn watch(source: &SecretSource, watched: &mut Vec<WatchedToken>) -> anyhow::Result<TokenCell> {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::ChatError;
@@ -21,13 +22,14 @@ use super::messages::{NO, YES, answers};
 use super::parts::Parts;
 use super::rest::{ErrorClass, Rest, RestError};
 use super::text::Clean;
-use crate::approvals::{Answer, ReactionsSeen};
+use crate::approvals::{Answer, Decision, ReactionsSeen};
 use crate::domain::approval::{GrantSource, Verdict};
 use crate::domain::ids::{DiscordChannelId, DiscordMessageId, DiscordUserId, PlanId};
 use crate::domain::message::{MessageKind, Notice, Place};
 use crate::domain::person::Person;
 use crate::domain::plan::{Plan, PlanState};
 use crate::operations::StartOutcome;
+use crate::store::StoreError;
 
 /// How many hints are kept apart; with more, every waiting plan is read again.
 const MAX_HINTS: usize = 1000;
@@ -35,6 +37,8 @@ const MAX_HINTS: usize = 1000;
 const MAX_PEOPLE: usize = 200;
 /// The pause before a plan that could not be read is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How often plans are looked at that expire, want a reminder or were left approved.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Where a message is.
 type At = (DiscordChannelId, DiscordMessageId);
@@ -133,10 +137,19 @@ impl Reactions {
         hints: Arc<Hints>,
         ended: CancellationToken,
     ) -> Result<(), ChatError> {
+        let mut sweeps = tokio::time::interval(SWEEP_EVERY);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let hint = tokio::select! {
                 () = ended.cancelled() => return Ok(()),
                 hint = hints.next() => hint,
+                _ = sweeps.tick() => {
+                    if let Err(error) = self.sweep(&hints).await {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "could not look for plans that are due");
+                    }
+                    continue;
+                }
             };
             if let Err(error) = self.follow(hint, &hints).await {
                 let is_worth_it = error
@@ -152,6 +165,19 @@ impl Reactions {
                 }
             }
         }
+    }
+
+    /// Ends and reminds about plans that are due, and takes up those that have their grants but
+    /// were not started, since the process was killed or the database was away in between.
+    async fn sweep(&self, hints: &Hints) -> Result<(), StoreError> {
+        self.parts.approvals.sweep().await?;
+        for plan in self.parts.store.waiting_plans().await? {
+            let decision = self.parts.approvals.decide(plan.id).await?;
+            if matches!(decision, Decision::Approved { .. }) {
+                hints.plan_changed(plan.id);
+            }
+        }
+        Ok(())
     }
 
     async fn follow(&self, hint: Hint, hints: &Hints) -> anyhow::Result<()> {

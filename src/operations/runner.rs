@@ -128,20 +128,6 @@ impl Runner {
         }
     }
 
-    /// Runs everything that may run now, until nothing is left or everything sleeps. For tests
-    /// that step the bot by hand.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn settle(&self) -> Result<(), StoreError> {
-        let (replica, lease) = (&self.options.replica, self.services.settings.lease);
-        while let Some((operation, claim)) = self.store.claim_operation(replica, &[], lease).await?
-        {
-            self.work(operation, claim).await;
-        }
-        Ok(())
-    }
-
     async fn claim(&self, in_hand: &[OperationId]) -> Option<(Operation, Claim)> {
         let lease = self.services.settings.lease;
         match self

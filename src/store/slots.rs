@@ -40,11 +40,6 @@ impl SlotHeld {
     pub fn is_held(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
-
-    /// A slot that is always held, for a runner that is stepped by hand.
-    pub fn always() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
-    }
 }
 
 async fn try_lock(connection: &mut PgConnection, number: i32) -> Result<bool, StoreError> {
