@@ -327,10 +327,10 @@ async fn all_templates_together_are_one_valid_template() {
         if whole.is_null() {
             whole = part;
         } else {
-            super::tosca::merge(&mut whole, &part);
+            tosca::merge(&mut whole, &part);
         }
     }
-    let design = super::tosca::design(whole).unwrap();
+    let design = tosca::design(whole).unwrap();
     assert_eq!(design.systems.len(), 2);
     for input in ["max_wn_num", "admin_password", "jupyterhub_image_tag"] {
         assert!(design.inputs.contains_key(input), "{input}");
