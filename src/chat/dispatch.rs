@@ -29,8 +29,10 @@ use crate::store::audit::AuditEntry;
 
 /// How long the work behind an acknowledged interaction may take; its token lives 15 minutes.
 const WORK: Duration = Duration::from_mins(12);
+/// How long what is in work may take when the bot ends.
+const GRACE: Duration = Duration::from_secs(3);
 
-/// Runs until the bot ends; what is in work then is given up.
+/// Runs until the bot ends; what is in work then may finish within a short time.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     mut interactions: mpsc::Receiver<Box<Interaction>>,
@@ -39,7 +41,7 @@ pub(crate) async fn run(
     let mut in_work = JoinSet::new();
     loop {
         tokio::select! {
-            () = ended.cancelled() => return Ok(()),
+            () = ended.cancelled() => break,
             Some(done) = in_work.join_next() => {
                 if let Err(error) = done {
                     tracing::error!(error = %error, "an interaction's task failed");
@@ -50,10 +52,18 @@ pub(crate) async fn run(
                     let span = tracing::info_span!("interaction", user.id = tracing::field::Empty);
                     in_work.spawn(take(Arc::clone(&shared), interaction).instrument(span));
                 }
-                None => return Ok(()),
+                None => break,
             },
         }
     }
+    let drained = timeout(GRACE, async {
+        while in_work.join_next().await.is_some() {}
+    })
+    .await;
+    if drained.is_err() {
+        tracing::warn!(interactions = in_work.len(), "gave up what was in work");
+    }
+    Ok(())
 }
 
 #[expect(
@@ -165,6 +175,7 @@ impl Shared {
 
     /// Answers at once and privately.
     pub(crate) async fn say(&self, ticket: &Ticket<'_>, view: View) {
+        let view = view.redacted(&self.clean);
         let answer = CreateInteractionResponse::Message(view.into_private_answer());
         self.first_answer(ticket, answer).await;
     }

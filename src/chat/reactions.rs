@@ -28,11 +28,11 @@ use crate::domain::ids::{DiscordChannelId, DiscordMessageId, DiscordUserId, Plan
 use crate::domain::message::{MessageKind, Notice, Place};
 use crate::domain::person::Person;
 use crate::domain::plan::{Plan, PlanState};
-use crate::operations::StartOutcome;
+use crate::operations::{StartError, StartOutcome};
 use crate::store::StoreError;
 
 /// How many hints are kept apart; with more, every waiting plan is read again.
-const MAX_HINTS: usize = 1000;
+const MAX_HINTS: usize = 4000;
 /// How many people of one reaction are read; whoever comes after does not count.
 const MAX_PEOPLE: usize = 200;
 /// The pause before a plan that could not be read is tried again.
@@ -152,14 +152,11 @@ impl Reactions {
                 }
             };
             if let Err(error) = self.follow(hint, &hints).await {
-                let is_worth_it = error
-                    .downcast_ref::<RestError>()
-                    .is_none_or(|error| error.class() == ErrorClass::Transient);
                 tracing::warn!(
                     error = format!("{error:#}"),
                     "could not read the reactions of a plan"
                 );
-                if is_worth_it {
+                if is_transient(&error) {
                     self.rest.pause(AGAIN_AFTER).await;
                     hints.add(hint);
                 }
@@ -462,6 +459,15 @@ impl Reactions {
         }
         Ok(())
     }
+}
+
+/// Whether the same plan may be read and started later.
+fn is_transient(error: &anyhow::Error) -> bool {
+    let store = |error: &StoreError| error.is_transient();
+    let rest = |error: &RestError| error.class() == ErrorClass::Transient;
+    error.downcast_ref::<RestError>().is_some_and(rest)
+        || error.downcast_ref::<StoreError>().is_some_and(store)
+        || matches!(error.downcast_ref(), Some(StartError::Store(error)) if store(error))
 }
 
 fn emoji(verdict: Verdict) -> &'static str {

@@ -63,16 +63,18 @@ pub(crate) fn bullets(lines: &[String]) -> String {
 
 /// What a message's footer begins with, so that the message is found again after a crash.
 ///
-/// `plan/<id>` becomes `plan 1a2b3c4d`, `summary/<id>/3` becomes `summary 1a2b3c4d-3`; other keys
-/// become their first word with a hash of the whole.
+/// `plan/<id>` becomes `plan 1a2b3c4d`, `progress/<id>` becomes `operation 1a2b3c4d`,
+/// `summary/<id>/3` becomes `operation 1a2b3c4d-3`; other keys become their first word with a hash
+/// of the whole.
 pub(crate) fn reference(key: &str) -> String {
     let mut parts = key.split('/');
     let word = parts.next().unwrap_or_default();
     let id = parts.next().and_then(|id| id.parse::<uuid::Uuid>().ok());
     let short = id.and_then(|id| id.simple().to_string().get(24..).map(str::to_owned));
     match (word, short, parts.next()) {
-        ("plan" | "progress", Some(short), None) => format!("{word} {short}"),
-        ("summary", Some(short), Some(attempt)) => format!("{word} {short}-{attempt}"),
+        ("plan", Some(short), None) => format!("plan {short}"),
+        ("progress", Some(short), None) => format!("operation {short}"),
+        ("summary", Some(short), Some(attempt)) => format!("operation {short}-{attempt}"),
         _other => {
             let hash = hex::encode(Sha256::digest(key.as_bytes()));
             format!("{word} {}", hash.get(..8).unwrap_or_default())
@@ -104,10 +106,10 @@ mod tests {
     fn a_reference_tells_messages_apart() {
         let id = "0192f0c1-0000-7000-8000-0000deadbeef";
         assert_eq!(reference(&format!("plan/{id}")), "plan deadbeef");
-        assert_eq!(reference(&format!("progress/{id}")), "progress deadbeef");
+        assert_eq!(reference(&format!("progress/{id}")), "operation deadbeef");
         assert_eq!(
             reference(&format!("summary/{id}/12")),
-            "summary deadbeef-12"
+            "operation deadbeef-12"
         );
         let hint = reference(&format!("hint/{id}/7/own-request"));
         assert!(hint.starts_with("hint ") && hint.len() == 13, "{hint}");
@@ -115,10 +117,13 @@ mod tests {
 
         assert!(has_reference("plan deadbeef", "plan deadbeef"));
         assert!(has_reference(
-            "summary deadbeef-1 · deploy",
-            "summary deadbeef-1"
+            "operation deadbeef-1 · deploy",
+            "operation deadbeef-1"
         ));
-        assert!(!has_reference("summary deadbeef-12", "summary deadbeef-1"));
+        assert!(!has_reference(
+            "operation deadbeef-12",
+            "operation deadbeef-1"
+        ));
     }
 
     #[test]

@@ -44,11 +44,7 @@ pub(crate) fn view(clean: &Clean, shown: &Shown<'_>) -> View {
             text,
             shade: shade(operation.state),
             fields: Vec::new(),
-            footer: format!(
-                "{} · operation {}",
-                reference(&format!("progress/{}", operation.id)),
-                operation.id.short()
-            ),
+            footer: reference(&format!("progress/{}", operation.id)),
         }),
         buttons: buttons(operation),
         ..View::default()

@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(card.text, "`geo` is ready after 2 min 10 s");
         let hub = ("Hub".to_owned(), "https://geo.vm.fedcloud.eu/".to_owned());
         assert!(card.fields.contains(&hub));
-        assert_eq!(card.footer, "summary deadbeef-3");
+        assert_eq!(card.footer, "operation deadbeef-3");
         assert!(view.buttons.is_empty());
     }
 
