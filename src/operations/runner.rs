@@ -202,17 +202,8 @@ impl Runner {
         let Some(row) = steps.iter().find(|row| row.state != StepState::Done) else {
             return Ok(Next::Rest(Rest::Ended(OperationState::Succeeded), None));
         };
-        if let Some(by) = operation.cancel_requested_by {
-            return Ok(stopped(
-                format!("<@{by}> cancelled it before `{}` was done", row.name),
-                "undo what was done, leave it for inspection, or retry",
-            ));
-        }
-        if self.store.clock().now() >= operation.deadline {
-            return Ok(stopped(
-                format!("its time limit ended while `{}` was under way", row.name),
-                "look at the log; retry gives it the same time again",
-            ));
+        if let Some(stop) = self.must_stop(operation, &row.name) {
+            return Ok(stop);
         }
         let Some(step) = self.steps.get(&row.name) else {
             return Ok(stopped(
@@ -249,6 +240,9 @@ impl Runner {
             let phase = Some(Phase::Removed);
             return Ok(Next::Rest(Rest::Ended(OperationState::Undone), phase));
         };
+        if let Some(stop) = self.must_stop(operation, &row.name) {
+            return Ok(stop);
+        }
         let Some(step) = self.steps.get(&row.name) else {
             return Ok(stopped(
                 format!("this bot does not know the step `{}`", row.name),
@@ -282,6 +276,27 @@ impl Runner {
             }
             Err(error) => self.step_failed(claim, &row, error).await,
         }
+    }
+
+    /// Whether somebody cancelled it or its time is over, before `step` is done or undone.
+    fn must_stop(&self, operation: &Operation, step: &str) -> Option<Next> {
+        let done = match operation.direction {
+            Direction::Do => "done",
+            Direction::Undo => "undone",
+        };
+        if let Some(by) = operation.cancel_requested_by {
+            return Some(stopped(
+                format!("<@{by}> cancelled it before `{step}` was {done}"),
+                "undo what was done, leave it for inspection, or retry",
+            ));
+        }
+        if self.store.clock().now() >= operation.deadline {
+            return Some(stopped(
+                format!("its time limit ended before `{step}` was {done}"),
+                "look at the log; retry gives it the same time again",
+            ));
+        }
+        None
     }
 
     async fn attempt(
