@@ -57,7 +57,7 @@ impl Control {
                 found.id.short()
             )));
         }
-        Ok(self.not_possible(&found).await?)
+        self.not_possible(&found).await
     }
 
     /// Lets a stopped or left operation go on from the step that failed.
@@ -78,7 +78,7 @@ impl Control {
                 found.id.short()
             )));
         }
-        Ok(self.not_possible(&found).await?)
+        self.not_possible(&found).await
     }
 
     /// Lets an operation go on now: one that waits looks at once, one that stopped for a person
@@ -99,7 +99,7 @@ impl Control {
         if found.state == OperationState::Stopped {
             return self.retry(operation, by).await;
         }
-        Ok(self.not_possible(&found).await?)
+        self.not_possible(&found).await
     }
 
     /// Leaves a stopped operation as it is, so that others may run on its target.
@@ -116,7 +116,7 @@ impl Control {
                 found.id.short()
             )));
         }
-        Ok(self.not_possible(&found).await?)
+        self.not_possible(&found).await
     }
 
     async fn not_possible(&self, found: &Operation) -> Result<Controlled, StoreError> {

@@ -16,7 +16,7 @@ use crate::domain::cluster::Phase;
 use crate::domain::ids::OperationId;
 use crate::domain::operation::{Direction, Operation, OperationState, StepRow, StepState};
 use crate::domain::redact::Redactor;
-use crate::store::operations::{Claim, Rest};
+use crate::store::operations::{Claim, Rest, StepEnd};
 use crate::store::slots::SlotHeld;
 use crate::store::vault::Vault;
 use crate::store::{Store, StoreError};
@@ -212,12 +212,17 @@ impl Runner {
             ));
         };
         let row = self.store.step_intent(claim, step.name()).await?;
-        let outcome = self.attempt(operation, claim, step, &steps, &row).await;
+        let prepared = self.context(operation, claim, &steps, &row).await?;
+        let outcome = self.attempt(step, &prepared).await;
         match outcome {
             Ok(Progress::Done(output)) => {
-                self.store
-                    .step_result(claim, step.name(), StepState::Done, &output, None)
-                    .await?;
+                let state = StepState::Done;
+                let end = StepEnd {
+                    state,
+                    output,
+                    error: None,
+                };
+                self.store.step_result(claim, step.name(), &end).await?;
                 Ok(Next::Go)
             }
             Ok(Progress::Wait { after, note }) => {
@@ -252,20 +257,16 @@ impl Runner {
         let row = self.store.step_intent(claim, step.name()).await?;
         let context = self.context(operation, claim, &steps, &row).await?;
         let outcome = self.guarded(claim, step.undo(&context.borrow(self))).await;
-        let nothing = serde_json::json!({});
         match outcome {
             Ok(Undo::Undone) => {
-                let state = StepState::Undone;
-                self.store
-                    .step_result(claim, step.name(), state, &nothing, None)
-                    .await?;
+                let end = StepEnd::without_output(StepState::Undone, None);
+                self.store.step_result(claim, step.name(), &end).await?;
                 Ok(Next::Go)
             }
             Ok(Undo::Left(what)) => {
-                let (state, what) = (StepState::Left, self.redactor.redact(&what));
-                self.store
-                    .step_result(claim, step.name(), state, &nothing, Some(&what))
-                    .await?;
+                let what = self.redactor.redact(&what).into_owned();
+                let end = StepEnd::without_output(StepState::Left, Some(what));
+                self.store.step_result(claim, step.name(), &end).await?;
                 Ok(Next::Go)
             }
             Ok(Undo::Wait { after, note }) => {
@@ -299,18 +300,14 @@ impl Runner {
         None
     }
 
-    async fn attempt(
-        &self,
-        operation: &Operation,
-        claim: Claim,
-        step: &dyn Step,
-        steps: &[StepRow],
-        row: &StepRow,
-    ) -> Result<Progress, StepError> {
-        let context = self.context(operation, claim, steps, row).await?;
-        let span =
-            tracing::info_span!("step", step.name = step.name(), step.attempt = row.attempts);
-        self.guarded(claim, step.run(&context.borrow(self)))
+    async fn attempt(&self, step: &dyn Step, prepared: &Prepared) -> Result<Progress, StepError> {
+        let span = tracing::info_span!(
+            "step",
+            step.name = step.name(),
+            step.attempt = prepared.step.attempts
+        );
+        let context = prepared.borrow(self);
+        self.guarded(prepared.claim, step.run(&context))
             .instrument(span)
             .await
     }
@@ -336,11 +333,13 @@ impl Runner {
                         source: Some(elapsed.into()),
                     })
                 }),
-                _ = beat.tick() => match self.store.prolong_lease(claim, lease).await {
-                    Err(StoreError::Fenced) => return Err(StepError::Store(StoreError::Fenced)),
+                _ = beat.tick() => {
                     // A database that is away for a moment must not end a step; its result will tell.
-                    Ok(()) | Err(_) => {}
-                },
+                    let prolonged = self.store.prolong_lease(claim, lease).await;
+                    if let Err(StoreError::Fenced) = prolonged {
+                        return Err(StepError::Store(StoreError::Fenced));
+                    }
+                }
             }
         }
     }
@@ -355,7 +354,6 @@ impl Runner {
             return Err(StoreError::Fenced);
         }
         let words = self.redactor.redact(&error.for_people()).into_owned();
-        let nothing = serde_json::json!({});
         self.store
             .append_log(claim.operation, &row.name, &[format!("✗ {words}")])
             .await?;
@@ -377,9 +375,8 @@ impl Runner {
             step.attempt = row.attempts,
             "a step gave up"
         );
-        self.store
-            .step_result(claim, &row.name, StepState::Failed, &nothing, Some(&words))
-            .await?;
+        let end = StepEnd::without_output(StepState::Failed, Some(words.clone()));
+        self.store.step_result(claim, &row.name, &end).await?;
         let hint = self.redactor.redact(error.hint()).into_owned();
         Ok(Next::Rest(
             Rest::Stopped {

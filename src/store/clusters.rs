@@ -100,14 +100,15 @@ pub(crate) async fn insert(
     )
     .execute(connection)
     .await
-    .map_err(|source| match &source {
-        sqlx::Error::Database(error) if error.constraint() == Some("clusters_name_in_use") => {
-            StoreError::Taken { what: "name" }
+    .map_err(|source| {
+        let constraint = source
+            .as_database_error()
+            .and_then(|error| error.constraint());
+        match constraint {
+            Some("clusters_name_in_use") => StoreError::Taken { what: "name" },
+            Some("clusters_host_in_use") => StoreError::Taken { what: "host" },
+            Some(_) | None => doing("created a cluster")(source),
         }
-        sqlx::Error::Database(error) if error.constraint() == Some("clusters_host_in_use") => {
-            StoreError::Taken { what: "host" }
-        }
-        _ => doing("created a cluster")(source),
     })?;
     Ok(id)
 }

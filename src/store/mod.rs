@@ -69,14 +69,20 @@ impl StoreError {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            StoreError::Database { source, .. } => match source {
-                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => true,
+            StoreError::Database { source, .. } => {
                 // 08: connection, 40: serialisation, 53: resources, 57: operator intervention
-                sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                    ["08", "40", "53", "57"].iter().any(|c| code.starts_with(c))
-                }),
-                _ => false,
-            },
+                let code = source.as_database_error().and_then(|error| error.code());
+                let may_pass = code.is_some_and(|code| {
+                    ["08", "40", "53", "57"]
+                        .iter()
+                        .any(|class| code.starts_with(class))
+                });
+                let is_away = matches!(
+                    source,
+                    sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_)
+                );
+                may_pass || is_away
+            }
             StoreError::Unreadable { .. }
             | StoreError::Fenced
             | StoreError::Taken { .. }

@@ -124,6 +124,28 @@ pub enum Started {
     NotWaiting,
 }
 
+/// How a run of a step ended for good.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepEnd {
+    /// Done, failed, undone or left.
+    pub state: StepState,
+    /// What later steps may read, an object; added to what the step learnt before.
+    pub output: serde_json::Value,
+    /// Why it failed or what was left, in words for the channel.
+    pub error: Option<String>,
+}
+
+impl StepEnd {
+    /// An end that hands nothing on.
+    pub fn without_output(state: StepState, error: Option<String>) -> Self {
+        Self {
+            state,
+            output: serde_json::json!({}),
+            error,
+        }
+    }
+}
+
 /// How an operation comes to rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rest {
@@ -503,9 +525,7 @@ impl Store {
         &self,
         claim: Claim,
         step: &str,
-        state: StepState,
-        output: &serde_json::Value,
-        error: Option<&str>,
+        end: &StepEnd,
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut tx = self
@@ -519,15 +539,15 @@ impl Store {
              where operation_id = $1 and name = $2",
             claim.operation.as_uuid(),
             step,
-            state.as_str(),
+            end.state.as_str(),
             now,
-            output,
-            error
+            end.output,
+            end.error
         )
         .execute(&mut *tx)
         .await
         .map_err(doing("recorded a result"))?;
-        let details = serde_json::json!({"step": step, "state": state, "error": error});
+        let details = serde_json::json!({"step": step, "state": end.state, "error": end.error});
         let subject = claim.operation.to_string();
         audit::append(
             &mut tx,

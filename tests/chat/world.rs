@@ -32,7 +32,7 @@ use pangeo_bot::operations::start::known_steps;
 use pangeo_bot::operations::{Control, Starter, Waker};
 use pangeo_bot::plans::{PlanError, Planned};
 use pangeo_bot::store::Store;
-use pangeo_bot::store::operations::Rest;
+use pangeo_bot::store::operations::{Rest, StepEnd};
 use pangeo_bot::store::secrets::SecretOwner;
 use pangeo_bot::store::vault::Vault;
 use sandbox::discord::{Discord, DiscordOptions, Message, RateLimits};
@@ -356,9 +356,9 @@ impl World {
                 Rest::Stopped { reason, .. } => (StepState::Failed, Some(reason.as_str())),
                 Rest::Until(_) | Rest::Ended(_) => (StepState::Done, None),
             };
-            let output = serde_json::json!({});
+            let end = StepEnd::without_output(state, error.map(str::to_owned));
             self.store
-                .step_result(claim, &step.name, state, &output, error)
+                .step_result(claim, &step.name, &end)
                 .await
                 .unwrap();
         }

@@ -1,10 +1,12 @@
 //! `create-infrastructure`: IM runs an infrastructure of the cluster's name.
 //!
 //! Looks for one of that name first and adopts it, since the answer to an earlier create may have
-//! got lost. The id is kept right after the create. Undo deletes the infrastructure and waits until
+//! got lost. IM does not list one that it is still taking in, so after a create without an answer
+//! the step looks for a while before it creates again. The id is kept right after the create. Undo deletes the infrastructure and waits until
 //! IM does not know it any more.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -21,11 +23,21 @@ use crate::store::vault::{GATEWAY_TOKEN, GRAFANA_PASSWORD, KUBE_TOKEN};
 /// See the module.
 pub(super) struct CreateInfrastructure;
 
+/// How many pauses a create without an answer is looked for.
+const LOOKS_FOR_LOST: u32 = 3;
+
 /// What later steps and the undo need.
 #[derive(Serialize, Deserialize)]
 struct Output {
     /// IM's id.
     infrastructure: InfrastructureId,
+}
+
+/// That a create was tried.
+#[derive(Serialize, Deserialize)]
+struct Tried {
+    /// When it was sent.
+    create_tried_at: DateTime<Utc>,
 }
 
 #[async_trait]
@@ -59,7 +71,21 @@ impl Step for CreateInfrastructure {
                 .await?;
             return keep(context, first.clone()).await;
         }
+        let (now, poll) = (context.store.clock().now(), context.services.settings.poll);
+        if let Some(Tried { create_tried_at }) = context.learnt_before()
+            && (now - create_tried_at)
+                .to_std()
+                .is_ok_and(|ago| ago < poll * LOOKS_FOR_LOST)
+        {
+            let note = "looks whether IM took the create whose answer is not known".to_owned();
+            return Ok(Progress::Wait { after: poll, note });
+        }
         let tosca = Template::tosca(document(context).await?);
+        context
+            .learn(&Tried {
+                create_tried_at: now,
+            })
+            .await?;
         context.still_ours().await?;
         let doing = "IM did not create the infrastructure";
         let id = im

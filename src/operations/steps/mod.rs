@@ -92,7 +92,14 @@ fn of_im(doing: &str, error: ImError) -> StepError {
             ImError::LoginRefused { .. } | ImError::Credential(_) | ImError::BaseUrl => {
                 "mend the IM credentials in the bot's configuration, then retry"
             }
-            _ => "see whether IM answers, then retry",
+            ImError::Unreachable { .. }
+            | ImError::BrokenOff { .. }
+            | ImError::TooLong { .. }
+            | ImError::NotUnderstood { .. }
+            | ImError::TokenRefused { .. }
+            | ImError::Conflict { .. }
+            | ImError::Refused { .. }
+            | ImError::Failed { .. } => "see whether IM answers, then retry",
         }
     };
     StepError::of_service(error.is_transient(), doing, hint, error)

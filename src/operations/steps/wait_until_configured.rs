@@ -10,6 +10,10 @@ use super::{infrastructure, of_im};
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
 use crate::services::im::{InfrastructureState, VmState};
 
+/// The VM whose log is told. That of the whole infrastructure grows in the middle when there are
+/// several VMs (seen with IM 2.0.0), so it can't be followed from an offset.
+const FRONT_END: u32 = 0;
+
 /// How many lines of IM's own log go into an error.
 const LAST_LINES: usize = 3;
 
@@ -83,7 +87,7 @@ impl WaitUntilConfigured {
         let from = context
             .learnt_before::<Output>()
             .map_or(0, |output| output.log_offset);
-        match context.services.im.contmsg(id, from).await {
+        match context.services.im.vm_contmsg(id, FRONT_END, from).await {
             Ok(piece) if piece.text.is_empty() => Ok(()),
             Ok(piece) => {
                 // First the mark, then the text: a crash in between loses lines of a log that IM
@@ -112,7 +116,7 @@ async fn last_words(context: &StepContext<'_>) -> Result<String, StepError> {
     let log = context
         .services
         .im
-        .contmsg(id, 0)
+        .vm_contmsg(id, FRONT_END, 0)
         .await
         .map(|piece| piece.text)
         .unwrap_or_default();
