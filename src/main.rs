@@ -15,7 +15,7 @@ use pangeo_bot::operations::start;
 use pangeo_bot::{telemetry, web};
 use tokio_util::sync::CancellationToken;
 
-/// ChatOps for DaskHub on the EGI Federation.
+/// `ChatOps` for DaskHub on the EGI Federation.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {

@@ -20,6 +20,10 @@ pub(crate) struct Scene {
     dir: PathBuf,
 }
 
+#[expect(
+    clippy::print_stderr,
+    reason = "a failed flow shows the chat and the bot's log"
+)]
 impl Drop for Scene {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -149,6 +153,10 @@ impl Scene {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "sqlx::test itself takes the server from this variable"
+)]
 /// The URL of the database that `sqlx::test` made for this test.
 fn database_url(pool: &PgPool) -> String {
     let options = pool.connect_options();

@@ -67,8 +67,8 @@ impl World {
             Speed::Tests => (100, 5),
             Speed::Watch => (2_000, 15),
         };
-        let issuer = self.checkin.issuer();
         let dir = self.dir.display();
+        let clouds = self.clouds_config();
         format!(
             r#"# Written by the sandbox. Everything here is a simulation.
 [discord]
@@ -82,28 +82,7 @@ operator = [{operator}]
 approver = [{approver}]
 viewer = [{viewer}]
 
-[im]
-url = "{im}"
-token_file = "{token_file}"
-
-[[im.credentials]]
-name = "sandbox-site"
-kind = "EGI"
-host = "SANDBOX"
-vo = "vo.pangeo.eu"
-image = "ost://sandbox/ubuntu-jammy"
-secret_file = "{token_file}"
-
-[dns]
-url = "{dns}"
-resolver = "{resolver}"
-domains = ["{DOMAIN}"]
-
-[checkin.issuers]
-production = "{issuer}"
-demo = "{issuer}"
-development = "{issuer}"
-
+{clouds}
 [hub]
 port = 8443
 extra_roots_file = "{dir}/roots.pem"
@@ -139,14 +118,45 @@ poll_ms = {poll_ms}
             operator = role("operator"),
             approver = role("approver"),
             viewer = role("viewer"),
-            im = self.im.url(),
-            token_file = self.token_file().display(),
-            dns = self.dns.url(),
-            resolver = self.dns.name_server(),
             templates = self.im.templates_url(),
             work_dir = std::env::temp_dir()
                 .join(format!("pb-{}-{name}", std::process::id()))
                 .display(),
+        )
+    }
+}
+
+impl World {
+    /// Infrastructure Manager with its cloud, Dynamic DNS and Check-in.
+    fn clouds_config(&self) -> String {
+        let issuer = self.checkin.issuer();
+        format!(
+            r#"[im]
+url = "{im}"
+token_file = "{token_file}"
+
+[[im.credentials]]
+name = "sandbox-site"
+kind = "EGI"
+host = "SANDBOX"
+vo = "vo.pangeo.eu"
+image = "ost://sandbox/ubuntu-jammy"
+secret_file = "{token_file}"
+
+[dns]
+url = "{dns}"
+resolver = "{resolver}"
+domains = ["{DOMAIN}"]
+
+[checkin.issuers]
+production = "{issuer}"
+demo = "{issuer}"
+development = "{issuer}"
+"#,
+            im = self.im.url(),
+            token_file = self.token_file().display(),
+            dns = self.dns.url(),
+            resolver = self.dns.name_server(),
         )
     }
 }
