@@ -82,7 +82,12 @@ async fn press(shared: &Shared, button: ButtonId, caller: Admitted) -> anyhow::R
                 .await?;
             return Ok(View::text(answers::undo_planned(&shared.clean, &planned)));
         }
-        ButtonId::Cancel(operation) => parts.control.cancel(&id(operation), &caller.person).await?,
+        ButtonId::Cancel(operation) => {
+            parts
+                .control
+                .cancel(&id(operation), &caller.person, None)
+                .await?
+        }
         ButtonId::Retry(operation) => parts.control.retry(&id(operation), &caller.person).await?,
         ButtonId::Leave(operation) => parts.control.leave(&id(operation), &caller.person).await?,
         // Opens a form, see above.

@@ -43,15 +43,20 @@ impl Control {
         self.store.operation_by_text(operation.trim()).await
     }
 
-    /// Asks a running operation to stop before its next step.
+    /// Asks a running operation to stop before its next step; the audit keeps the reason.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn cancel(&self, operation: &str, by: &Person) -> Result<Controlled, StoreError> {
+    pub async fn cancel(
+        &self,
+        operation: &str,
+        by: &Person,
+        reason: Option<&str>,
+    ) -> Result<Controlled, StoreError> {
         let Some(found) = self.find(operation).await? else {
             return Ok(Controlled::NoSuchOperation);
         };
-        if self.store.request_cancel(found.id, by.id).await? {
+        if self.store.request_cancel(found.id, by.id, reason).await? {
             return Ok(Controlled::Done(format!(
                 "operation `{}` stops after what it is doing now; then choose to undo, retry or leave it",
                 found.id.short()

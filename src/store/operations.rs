@@ -836,6 +836,7 @@ impl Store {
         &self,
         id: OperationId,
         by: DiscordUserId,
+        reason: Option<&str>,
     ) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut tx = self
@@ -860,7 +861,7 @@ impl Store {
             by,
             "operation.cancel-requested",
             id.to_string(),
-            serde_json::json!({}),
+            serde_json::json!({"reason": reason}),
         );
         audit::append(&mut tx, now, entry).await?;
         messages::touch(&mut tx, &progress_key(id)).await?;
