@@ -35,9 +35,10 @@ use crate::domain::message::{MessageKind, OutboxMessage, Place};
 use crate::domain::operation::OperationState;
 use crate::store::{Store, StoreError};
 
-/// How many messages are claimed at once, and for how long.
+/// How many messages are claimed at once, and for how long. When a claim ends too early, nonce and
+/// look-up still keep a message single; when its owner died, another replica waits this long.
 const BATCH: i64 = 10;
-const CLAIM: Duration = Duration::from_mins(3);
+const CLAIM: Duration = Duration::from_secs(15);
 /// The rest after each edit.
 const REST: Duration = Duration::from_secs(1);
 /// How often the outbox is looked at without being woken: while there is work, and else.

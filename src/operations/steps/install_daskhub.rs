@@ -46,6 +46,16 @@ impl Step for InstallDaskhub {
             .await?;
         let helm = Helm::new(&frontend, &context.services.settings.helm);
         let mut at = context.learnt_before::<Output>().unwrap_or_default();
+        if at.over && at.helm_revision > 0 {
+            // It ended well, and the process died before that was recorded as the result.
+            return finish(
+                context,
+                &helm,
+                &RunId::new(context.operation.id, at.round),
+                at,
+            )
+            .await;
+        }
         if at.round == 0 || at.over {
             prepare(context, &helm).await?;
             at = Output {
@@ -199,8 +209,14 @@ async fn finish(
     run: &RunId,
     at: Output,
 ) -> Result<Progress, StepError> {
-    let release = helm.release().await.map_err(of_helm)?;
-    let revision = release.map_or(0, |release| release.revision);
+    let revision = if at.helm_revision > 0 {
+        at.helm_revision
+    } else {
+        helm.release()
+            .await
+            .map_err(of_helm)?
+            .map_or(0, |release| release.revision)
+    };
     let at = Output {
         over: true,
         helm_revision: revision,
