@@ -2,7 +2,9 @@
 //! PostgreSQL, a real `sshd`. See `tests/README.md`.
 #![cfg(test)]
 
+mod crash;
 mod deploy;
 mod scene;
+mod two_bots;
 
 use pangeo_bot::store::MIGRATOR;
