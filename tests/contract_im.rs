@@ -352,7 +352,14 @@ async fn an_infrastructure_lives_and_is_deleted(server: Server) {
     // The real one may go on listing it, but nothing else knows it any more.
     let error = im.infra_name(&id).await.unwrap_err();
     assert!(matches!(error, ImError::NotFound { .. }), "{error}");
-    let error = im.delete(&id, DeleteMode::Careful).await.unwrap_err();
+    // For a moment the real one may still accept another delete (seen under load).
+    let began = Instant::now();
+    let error = loop {
+        match im.delete(&id, DeleteMode::Careful).await {
+            Err(error) => break error,
+            Ok(()) => assert!(began.elapsed() < LIMIT, "deletes are accepted for ever"),
+        }
+    };
     assert!(matches!(error, ImError::NotFound { .. }), "{error}");
 }
 
