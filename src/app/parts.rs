@@ -142,7 +142,7 @@ pub fn services(config: &Config) -> anyhow::Result<(Services, Vec<WatchedToken>)
         .im
         .credentials
         .iter()
-        .map(|cloud| cloud_credential(cloud, &config.vo.name, &mut watched))
+        .map(|cloud| cloud_credential(cloud, config, &mut watched))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let name_server = config
         .dns
@@ -238,7 +238,7 @@ fn im_login(
 
 fn cloud_credential(
     cloud: &config::CloudCredential,
-    vo: &str,
+    config: &Config,
     watched: &mut Vec<WatchedToken>,
 ) -> anyhow::Result<CloudCredential> {
     let id = cloud.name.clone();
@@ -246,16 +246,15 @@ fn cloud_credential(
         return Ok(CloudCredential::Dummy { id });
     }
     let what = || format!("the cloud credential `{}`", cloud.name);
-    let source = cloud
-        .secret
-        .as_ref()
-        .with_context(|| format!("{} has no token", what()))?;
+    let source = cloud.secret.as_ref().or(config.im.token.as_ref());
+    let source = source.with_context(|| format!("{} has no token", what()))?;
     let token = watch(source, watched).with_context(|| format!("read the token of {}", what()))?;
     let host = cloud
         .host
         .clone()
         .with_context(|| format!("{} has no `host`", what()))?;
-    let vo = cloud.vo.clone().unwrap_or_else(|| vo.to_owned());
+    let vo = cloud.vo.clone();
+    let vo = vo.unwrap_or_else(|| config.vo.name.clone());
     Ok(match cloud.kind {
         CloudKind::Egi => CloudCredential::Egi {
             id,
@@ -271,4 +270,44 @@ fn cloud_credential(
             token,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_cloud_without_a_token_of_its_own_uses_that_of_im() {
+        let path = std::env::temp_dir().join(format!("clouds-{}.toml", uuid::Uuid::new_v4()));
+        let clouds = "[[im.credentials]]\nname = \"a\"\nkind = \"EGI\"\nhost = \"A\"\n\
+                      [[im.credentials]]\nname = \"b\"\nkind = \"EGI\"\nhost = \"B\"\n";
+        std::fs::write(&path, clouds).unwrap();
+        let load = |token: &str| {
+            let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+            let mut variables = vec![variable("PANGEO_BOT_IM_CREDENTIAL_B", "its own")];
+            if !token.is_empty() {
+                variables.push(variable("PANGEO_BOT_IM_TOKEN", token));
+            }
+            Config::load(Some(&path), variables).unwrap()
+        };
+        let (with, without) = (load("that of IM"), load(""));
+        std::fs::remove_file(&path).unwrap();
+
+        let mut watched = Vec::new();
+        for (cloud, expected) in with.im.credentials.iter().zip(["that of IM", "its own"]) {
+            let found = cloud_credential(cloud, &with, &mut watched).unwrap();
+            let CloudCredential::Egi { token, .. } = found else {
+                panic!("{} is another kind", cloud.name);
+            };
+            assert_eq!(token.get().unwrap().expose_secret(), expected);
+        }
+        let problems = without.require_for_serve().unwrap_err().to_string();
+        assert!(
+            problems.contains("im.credentials.a: has no secret"),
+            "{problems}"
+        );
+        assert!(!problems.contains("im.credentials.b"), "{problems}");
+    }
 }

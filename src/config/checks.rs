@@ -316,5 +316,17 @@ pub(super) fn missing_for_serve(config: &Config) -> Vec<ConfigProblem> {
     if config.im.token.is_none() && config.im.username.is_none() {
         problems.push(missing("im.token"));
     }
+    for one in &config.im.credentials {
+        let needs_secret = match one.kind {
+            CloudKind::Egi | CloudKind::OpenStack => true,
+            CloudKind::Dummy => false,
+        };
+        if needs_secret && one.secret.is_none() && config.im.token.is_none() {
+            problems.push(ConfigProblem::new(
+                format!("im.credentials.{}", one.name),
+                "has no secret and there is no `im.token` instead; set `secret_file`",
+            ));
+        }
+    }
     problems
 }
