@@ -4,6 +4,7 @@
 
 mod crash;
 mod deploy;
+mod failures;
 mod scene;
 mod two_bots;
 

@@ -101,6 +101,31 @@ impl Scene {
             .unwrap_or_else(|error| panic!("nobody saw {text:?}: {error}"))
     }
 
+    /// Waits for a message with such a button.
+    pub(crate) async fn sees_button(&self, label: &str) -> Message {
+        let has = |message: &Message| message.buttons().iter().any(|b| b.label == label);
+        self.world
+            .discord
+            .wait_for_message(has, PATIENCE)
+            .await
+            .unwrap_or_else(|error| panic!("nobody saw the button {label:?}: {error}"))
+    }
+
+    /// Waits until an operation came to rest this many times, as the audit tells.
+    pub(crate) async fn sees_rests(&self, times: i64) {
+        let mut look = tokio::time::interval(Duration::from_millis(50));
+        let began = std::time::Instant::now();
+        loop {
+            look.tick().await;
+            let sql = "select count(*) from audit where action = 'operation.rested'";
+            let rests: i64 = sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap();
+            if rests >= times {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "it rested {rests} times");
+        }
+    }
+
     /// Waits for a plan that is posted in full: the bot adds its own reactions last.
     pub(crate) async fn plan(&self, text: &str) -> Message {
         let complete = |message: &Message| message.says(text) && message.reactions.len() == 2;

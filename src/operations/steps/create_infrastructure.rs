@@ -1,9 +1,10 @@
 //! `create-infrastructure`: IM runs an infrastructure of the cluster's name.
 //!
 //! Looks for one of that name first and adopts it, since the answer to an earlier create may have
-//! got lost. IM does not list one that it is still taking in, so after a create without an answer
-//! the step looks for a while before it creates again. The id is kept right after the create. Undo deletes the infrastructure and waits until
-//! IM does not know it any more.
+//! got lost. IM does not list one that it is still taking in: after an error the pause before the
+//! next try gives it time, and after the death of the process the step looks for a while before it
+//! creates again. The id is kept right after the create. Undo deletes the infrastructure and waits until
+//! IM does not know it any more, then forgets the cluster's secrets, which open nothing now.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -23,7 +24,7 @@ use crate::store::vault::{GATEWAY_TOKEN, GRAFANA_PASSWORD, KUBE_TOKEN};
 /// See the module.
 pub(super) struct CreateInfrastructure;
 
-/// How many pauses a create without an answer is looked for.
+/// How many pauses a create is looked for whose process died.
 const LOOKS_FOR_LOST: u32 = 3;
 
 /// What later steps and the undo need.
@@ -33,11 +34,11 @@ struct Output {
     infrastructure: InfrastructureId,
 }
 
-/// That a create was tried.
+/// That a create is under way.
 #[derive(Serialize, Deserialize)]
 struct Tried {
-    /// When it was sent.
-    create_tried_at: DateTime<Utc>,
+    /// When it was sent; `None` once its answer or its error is here.
+    create_tried_at: Option<DateTime<Utc>>,
 }
 
 #[async_trait]
@@ -72,31 +73,18 @@ impl Step for CreateInfrastructure {
             return keep(context, first.clone()).await;
         }
         let (now, poll) = (context.store.clock().now(), context.services.settings.poll);
-        if let Some(Tried { create_tried_at }) = context.learnt_before()
-            && (now - create_tried_at)
+        let tried: Option<Tried> = context.learnt_before();
+        let tried_at = tried.and_then(|tried| tried.create_tried_at);
+        let just_now = |at: DateTime<Utc>| {
+            (now - at)
                 .to_std()
                 .is_ok_and(|ago| ago < poll * LOOKS_FOR_LOST)
-        {
+        };
+        if tried_at.is_some_and(just_now) {
             let note = "looks whether IM took the create whose answer is not known".to_owned();
             return Ok(Progress::Wait { after: poll, note });
         }
-        let tosca = Template::tosca(document(context).await?);
-        context
-            .learn(&Tried {
-                create_tried_at: now,
-            })
-            .await?;
-        context.still_ours().await?;
-        let doing = "IM did not create the infrastructure";
-        let id = im
-            .create(&tosca)
-            .await
-            .map_err(|error| of_im(doing, error))?;
-        context
-            .learn(&Output {
-                infrastructure: id.clone(),
-            })
-            .await?;
+        let id = create(context).await?;
         context
             .log(&format!(
                 "created the infrastructure {id} of the name {name}"
@@ -118,6 +106,10 @@ impl Step for CreateInfrastructure {
                 .store
                 .forget_infrastructure(context.cluster.id)
                 .await?;
+            context
+                .store
+                .forget_secrets(&context.cluster_secrets())
+                .await?;
             context.log("the infrastructure is gone").await?;
             return Ok(Undo::Undone);
         }
@@ -131,6 +123,32 @@ impl Step for CreateInfrastructure {
             after: context.services.settings.poll,
             note: "until IM has deleted the infrastructure".to_owned(),
         })
+    }
+}
+
+/// Sends the template; the id is kept at once.
+async fn create(context: &StepContext<'_>) -> Result<InfrastructureId, StepError> {
+    let tosca = Template::tosca(document(context).await?);
+    let create_tried_at = Some(context.store.clock().now());
+    context.learn(&Tried { create_tried_at }).await?;
+    context.still_ours().await?;
+    match context.services.im.create(&tosca).await {
+        Ok(infrastructure) => {
+            context
+                .learn(&Output {
+                    infrastructure: infrastructure.clone(),
+                })
+                .await?;
+            Ok(infrastructure)
+        }
+        Err(error) => {
+            context
+                .learn(&Tried {
+                    create_tried_at: None,
+                })
+                .await?;
+            Err(of_im("IM did not create the infrastructure", error))
+        }
     }
 }
 
