@@ -139,7 +139,7 @@ async fn a_launch_that_fails_is_undone_and_leaves_nothing(pool: PgPool) {
     assert_eq!(secrets, 0, "secrets of the cluster are left");
     // The name is free again.
     scene.person("ana").runs(DEPLOY).await.answer().await;
-    let again = scene.plan("Create cluster `geo`").await;
+    let again = scene.plan_after(Some(&plan), "Create cluster `geo`").await;
     scene.person("ben").reacts(&again, "✅");
     scene.sees("succeeded").await;
     scene.nothing_unexpected();

@@ -128,7 +128,16 @@ impl Scene {
 
     /// Waits for a plan that is posted in full: the bot adds its own reactions last.
     pub(crate) async fn plan(&self, text: &str) -> Message {
-        let complete = |message: &Message| message.says(text) && message.reactions.len() == 2;
+        self.plan_after(None, text).await
+    }
+
+    /// The same for a plan that is newer than another.
+    pub(crate) async fn plan_after(&self, older: Option<&Message>, text: &str) -> Message {
+        let complete = |message: &Message| {
+            message.says(text)
+                && message.reactions.len() == 2
+                && older.is_none_or(|older| message.id > older.id)
+        };
         self.world
             .discord
             .wait_for_message(complete, PATIENCE)
