@@ -68,6 +68,8 @@ impl Planner {
         if !problems.is_empty() {
             return Ok(Err(problems));
         }
+        // The template's defaults are part of what is approved.
+        let options = template.settle(options);
         let (quota, warnings) = tokio::join!(
             self.quota(&options, &template),
             self.warnings(command, &options, &template)

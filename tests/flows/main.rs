@@ -5,6 +5,7 @@
 mod crash;
 mod deploy;
 mod failures;
+mod page;
 mod scene;
 mod two_bots;
 

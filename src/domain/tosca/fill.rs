@@ -71,7 +71,7 @@ impl Template {
         self.filled(options, image, secrets).map(SecretString::from)
     }
 
-    /// The document for people: every secret is replaced by `(secret)`.
+    /// The document for people: every secret is replaced by `secret`.
     ///
     /// # Errors
     /// As [`Template::fill`].
@@ -80,7 +80,7 @@ impl Template {
         options: &DeployOptions,
         image: Option<&str>,
     ) -> Result<String, TemplateError> {
-        self.filled(options, image, &ToscaSecrets::all("(secret)"))
+        self.filled(options, image, &ToscaSecrets::all("secret"))
     }
 
     /// The document with words that stand for the secrets.

@@ -179,12 +179,12 @@ impl DaskhubValues {
         yaml::write(&self.document(secrets)).map(SecretString::from)
     }
 
-    /// The values for people: every secret is replaced by `(secret)`.
+    /// The values for people: every secret is replaced by `secret`.
     ///
     /// # Errors
     /// [`YamlError`]; not expected.
     pub fn masked(&self) -> Result<String, YamlError> {
-        let hidden = ValuesSecrets::all(|_name| "(secret)".to_owned());
+        let hidden = ValuesSecrets::all(|_name| "secret".to_owned());
         yaml::write(&self.document(&hidden))
     }
 
@@ -340,7 +340,7 @@ mod tests {
             assert_eq!(rendered.expose_secret().matches("hidden-token1").count(), 2);
             assert_eq!(rendered.expose_secret().matches("hidden-token2").count(), 1);
             let masked = values.masked().unwrap();
-            assert!(!masked.contains("hidden") && masked.contains("(secret)"));
+            assert!(!masked.contains("hidden") && masked.contains("secret"));
             assert!(!format!("{values:?} {secrets:?}").contains("hidden"));
         }
     }
