@@ -6,6 +6,7 @@ mod crash;
 mod deploy;
 mod failures;
 mod page;
+mod refused;
 mod scene;
 mod two_bots;
 
