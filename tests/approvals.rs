@@ -1,0 +1,353 @@
+//! Plans, grants and starts over a real PostgreSQL with a clock that is moved by hand, without
+//! Discord.
+#![cfg(test)]
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use pangeo_bot::approvals::{Answer, Approvals, ForceAnswer, ReactionsSeen, ReviewAnswer};
+use pangeo_bot::commands::Catalogue;
+use pangeo_bot::domain::approval::Verdict;
+use pangeo_bot::domain::clock::Clock;
+use pangeo_bot::domain::ids::{DiscordChannelId, DiscordUserId, PlanId};
+use pangeo_bot::domain::person::{Person, Role};
+use pangeo_bot::domain::plan::{
+    ApprovalRule, Plan, PlanContent, PlanDigest, PlanEssence, PlanState,
+};
+use pangeo_bot::operations::{StartOutcome, Starter, start};
+use pangeo_bot::store::audit::Verification;
+use pangeo_bot::store::{MIGRATOR, Store};
+use sqlx::PgPool;
+
+const ANA: DiscordUserId = DiscordUserId(1);
+
+fn person(id: u64, roles: &[Role]) -> Person {
+    Person {
+        id: DiscordUserId(id),
+        roles: roles.to_vec(),
+        is_bot: false,
+    }
+}
+
+fn ben() -> Person {
+    person(2, &[Role::Approver])
+}
+
+fn eva() -> Person {
+    person(3, &[Role::Approver])
+}
+
+fn oli() -> Person {
+    person(4, &[Role::Operator])
+}
+
+/// Everything that answers and starts plans.
+struct Desk {
+    store: Store,
+    approvals: Approvals,
+    starter: Starter,
+    clock: Clock,
+}
+
+impl Desk {
+    fn new(pool: PgPool) -> Self {
+        let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let store = Store::new(pool, clock.clone());
+        let catalogue = Catalogue::built_in(&start::known_steps()).unwrap();
+        Self {
+            approvals: Approvals::new(store.clone()),
+            starter: Starter::new(store.clone(), Arc::new(catalogue)),
+            store,
+            clock,
+        }
+    }
+
+    /// A deploy of `name` that ana asks for, posted in full.
+    async fn plan(&self, name: &str) -> PlanId {
+        let plan = deploy_plan(name, self.clock.now());
+        let remind_at = Some(plan.created_at + TimeDelta::hours(4));
+        self.store.insert_plan(&plan, remind_at, &[]).await.unwrap();
+        self.store.plan_posted_in_full(plan.id).await.unwrap();
+        plan.id
+    }
+
+    async fn state(&self, id: PlanId) -> PlanState {
+        self.store.plan(id).await.unwrap().unwrap().state
+    }
+
+    async fn approve(&self, id: PlanId, who: &Person) -> Answer {
+        self.approvals
+            .press(id, who, Verdict::Approve)
+            .await
+            .unwrap()
+    }
+
+    async fn start(&self, id: PlanId) -> StartOutcome {
+        self.starter.start_if_approved(id).await.unwrap()
+    }
+}
+
+fn deploy_plan(name: &str, now: DateTime<Utc>) -> Plan {
+    let options = serde_json::json!({
+        "name": name, "host": format!("{name}.vm.fedcloud.eu"), "auth": {"kind": "native"},
+        "email": "a@example.org", "workers_max": 5, "workers_min_free": 0,
+        "worker": {"cpus": 8, "memory": "32 GB", "disk": null},
+        "frontend": {"cpus": 4, "memory": "16 GB", "disk": null},
+        "image": {"name": "pangeo/pangeo-notebook", "tag": "2022.09.21"},
+        "chart_version": "2024.1.1", "kubernetes_version": null, "credential": null,
+        "site_image": null, "method": "helm", "purpose": null, "contact": null, "ends_on": null,
+    });
+    let essence = PlanEssence {
+        command: "deploy".to_owned(),
+        target: name.to_owned(),
+        options,
+        target_revision: 0,
+        steps: vec!["check-dns-name".to_owned(), "check-hub".to_owned()],
+    };
+    Plan {
+        id: PlanId::new(),
+        digest: PlanDigest::of(&essence),
+        essence,
+        content: PlanContent::default(),
+        rule: ApprovalRule {
+            needed: 1,
+            from: vec![Role::Approver],
+            then_ask: vec![Role::Operator],
+            may_force: true,
+        },
+        requester: ANA,
+        channel: DiscordChannelId(9),
+        state: PlanState::Waiting,
+        state_reason: None,
+        superseded_by: None,
+        created_at: now,
+        expires_at: now + TimeDelta::hours(24),
+        posted_in_full_at: None,
+        reminded_at: None,
+        forced: None,
+        reviewed_by: None,
+    }
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_approval_after_the_expiry_starts_nothing(pool: PgPool) {
+    let desk = Desk::new(pool);
+    let plan = desk.plan("geo").await;
+    desk.clock.advance(TimeDelta::hours(25));
+    assert!(matches!(
+        desk.approve(plan, &ben()).await,
+        Answer::Ended { .. }
+    ));
+    assert_eq!(desk.start(plan).await, StartOutcome::Ended);
+    assert_eq!(desk.approvals.sweep().await.unwrap().0, 1);
+    assert_eq!(desk.state(plan).await, PlanState::Expired);
+    assert_eq!(desk.approvals.sweep().await.unwrap().0, 0, "it ended twice");
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_next_group_is_asked_once_and_may_answer_then(pool: PgPool) {
+    let desk = Desk::new(pool);
+    let plan = desk.plan("geo").await;
+    assert!(matches!(
+        desk.approve(plan, &oli()).await,
+        Answer::MissingRole { .. }
+    ));
+    desk.clock.advance(TimeDelta::hours(5));
+    assert_eq!(desk.approvals.sweep().await.unwrap().1, 1);
+    assert_eq!(desk.approvals.sweep().await.unwrap().1, 0, "reminded twice");
+    let reminder = desk
+        .store
+        .message(&format!("reminder/{plan}"))
+        .await
+        .unwrap();
+    assert!(reminder.is_some(), "nobody was told");
+    assert!(matches!(
+        desk.approve(plan, &oli()).await,
+        Answer::Counted { .. }
+    ));
+    assert!(matches!(desk.start(plan).await, StartOutcome::Started(_)));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_identical_plan_keeps_its_grants_and_another_does_not(pool: PgPool) {
+    let desk = Desk::new(pool);
+    let first = desk.plan("geo").await;
+    desk.approve(first, &ben()).await;
+    let again = desk.plan("geo").await;
+    assert_eq!(desk.state(first).await, PlanState::Superseded);
+    assert_eq!(desk.store.grants(again).await.unwrap().len(), 1);
+    assert_eq!(
+        desk.start(first).await,
+        StartOutcome::Ended,
+        "an old plan started"
+    );
+    let other = desk.plan("atlas").await;
+    assert!(desk.store.grants(other).await.unwrap().is_empty());
+    // What was carried over can be taken back by who gave it.
+    assert_eq!(
+        desk.approvals.take_back(first, ben().id).await.unwrap(),
+        Answer::TakenBack
+    );
+    assert_eq!(
+        desk.start(again).await,
+        StartOutcome::Waiting {
+            given: 0,
+            needed: 1
+        }
+    );
+    desk.approve(again, &ben()).await;
+    assert!(matches!(desk.start(again).await, StartOutcome::Started(_)));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_plan_whose_target_changed_is_void(pool: PgPool) {
+    let desk = Desk::new(pool);
+    let plan = desk.plan("geo").await;
+    let same_name = Plan {
+        essence: PlanEssence {
+            steps: vec!["check-hub".to_owned()],
+            ..deploy_plan("geo", desk.clock.now()).essence
+        },
+        ..deploy_plan("geo", desk.clock.now())
+    };
+    let same_name = Plan {
+        digest: PlanDigest::of(&same_name.essence),
+        ..same_name
+    };
+    desk.store.insert_plan(&same_name, None, &[]).await.unwrap();
+    desk.approve(same_name.id, &ben()).await;
+    assert!(matches!(
+        desk.start(same_name.id).await,
+        StartOutcome::Started(_)
+    ));
+    desk.approve(plan, &ben()).await;
+    assert!(matches!(desk.start(plan).await, StartOutcome::Void(_)));
+    assert_eq!(desk.state(plan).await, PlanState::Void);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn two_starters_at_once_make_one_operation(pool: PgPool) {
+    let desk = Desk::new(pool.clone());
+    let plan = desk.plan("geo").await;
+    desk.approve(plan, &ben()).await;
+    let (one, two, three) = tokio::join!(desk.start(plan), desk.start(plan), desk.start(plan));
+    let started = [one, two, three]
+        .iter()
+        .filter(|outcome| matches!(outcome, StartOutcome::Started(_)))
+        .count();
+    assert_eq!(started, 1);
+    let rows: i64 = sqlx::query_scalar("select count(*) from operations")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(rows, 1);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_forced_start_is_told_and_reviewed_by_somebody_else(pool: PgPool) {
+    let desk = Desk::new(pool);
+    let plan = desk.plan("geo").await;
+    let missing = desk.approvals.force(plan, &oli(), "course").await.unwrap();
+    assert!(matches!(missing, ForceAnswer::MissingRole { .. }));
+    assert_eq!(
+        desk.approvals.force(plan, &eva(), "course").await.unwrap(),
+        ForceAnswer::Forced
+    );
+    assert!(matches!(desk.start(plan).await, StartOutcome::Started(_)));
+    assert!(
+        desk.store
+            .message(&format!("forced/{plan}"))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(
+        desk.approvals.review(plan, &eva()).await.unwrap(),
+        ReviewAnswer::OwnForce
+    );
+    assert_eq!(
+        desk.approvals.review(plan, &ben()).await.unwrap(),
+        ReviewAnswer::Reviewed
+    );
+    assert_eq!(
+        desk.approvals.review(plan, &ben()).await.unwrap(),
+        ReviewAnswer::NothingToReview
+    );
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_reaction_before_the_plan_was_posted_in_full_never_counts(pool: PgPool) {
+    let desk = Desk::new(pool);
+    let plan = deploy_plan("geo", desk.clock.now());
+    desk.store.insert_plan(&plan, None, &[]).await.unwrap();
+    let seen = ReactionsSeen {
+        answers: vec![(ben(), Verdict::Approve)],
+    };
+    let answers = desk.approvals.reconcile(plan.id, &seen).await.unwrap();
+    assert_eq!(answers[0].2, Answer::TooEarly);
+    desk.store.plan_posted_in_full(plan.id).await.unwrap();
+    desk.approvals.reconcile(plan.id, &seen).await.unwrap();
+    assert_eq!(
+        desk.start(plan.id).await,
+        StartOutcome::Waiting {
+            given: 0,
+            needed: 1
+        }
+    );
+    // Removed and given again it counts, and gone again it does not.
+    desk.approvals
+        .reconcile(plan.id, &ReactionsSeen::default())
+        .await
+        .unwrap();
+    desk.approvals.reconcile(plan.id, &seen).await.unwrap();
+    assert_eq!(desk.store.grants(plan.id).await.unwrap().len(), 1);
+    desk.approvals
+        .reconcile(plan.id, &ReactionsSeen::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        desk.start(plan.id).await,
+        StartOutcome::Waiting {
+            given: 0,
+            needed: 1
+        }
+    );
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_audit_shows_every_change_of_a_row(pool: PgPool) {
+    let desk = Desk::new(pool.clone());
+    let plan = desk.plan("geo").await;
+    desk.approve(plan, &ben()).await;
+    desk.start(plan).await;
+    assert!(matches!(
+        desk.store.verify_audit().await.unwrap(),
+        Verification::Whole { rows: 3.., .. }
+    ));
+    let refused = sqlx::query("update audit set actor = '2'")
+        .execute(&pool)
+        .await;
+    assert!(refused.is_err(), "the audit can be changed");
+    sqlx::query("alter table audit disable trigger all")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("update audit set actor = '3' where sequence = 2")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let broken = desk.store.verify_audit().await.unwrap();
+    assert!(
+        matches!(broken, Verification::Broken { at: 2, .. }),
+        "{broken:?}"
+    );
+    sqlx::query("delete from audit where sequence = 1")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let broken = desk.store.verify_audit().await.unwrap();
+    assert!(
+        matches!(broken, Verification::Broken { at: 1, .. }),
+        "{broken:?}"
+    );
+}
