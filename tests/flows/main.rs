@@ -4,6 +4,7 @@
 
 mod crash;
 mod deploy;
+mod every_command;
 mod failures;
 mod page;
 mod refused;
