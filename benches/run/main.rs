@@ -1,0 +1,46 @@
+//! `make bench`: what `docs/` promises, measured with the release build of the unmodified bot in a
+//! world of the sandbox, and printed as one table. Nothing is asserted: a shared machine is slow
+//! now and then, and a person reads the table.
+//!
+//! | row | how |
+//! |---|---|
+//! | acknowledge | the sandbox's Discord sends `/pangeo help` at a steady rate and takes the time from each dispatch to the callback; a bare serenity bot gets the same in its own Discord right after |
+//! | processor time | of the bot's process in `/proc`, over the same commands |
+//! | own time in a deploy | from the bot's `/metrics`, before the approval and after the end: the time of all attempts of steps (with what is read and written for them) less the time of all calls to outside systems |
+//! | idle | the process in `/proc`, a minute after its start |
+//! | start to ready | from starting the process to the first 200 of `/readyz`, median of some |
+//! | redaction | two logs through the redactor, on one core |
+#![expect(clippy::print_stdout, reason = "a bench prints its result")]
+
+mod burst;
+mod deploy;
+mod process;
+mod redaction;
+mod rest;
+mod setting;
+mod table;
+
+use anyhow::Context as _;
+
+use setting::Setting;
+
+/// Measures everything, in about three minutes.
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    println!("{}", setting::machine()?);
+    let mut rows = redaction::rows().to_vec();
+    let setting = Setting::start().await?;
+    let mut bot = setting.bot()?;
+    rows.extend(rest::start_to_ready(&mut bot).await?);
+    rows.extend(rest::idle(&bot).await?);
+    rows.extend(deploy::rows(&setting, &bot).await?);
+    rows.extend(burst::rows(&setting, &mut bot).await?);
+    println!("\n{}", table::text(&rows));
+    drop(setting);
+    Ok(())
+}
+
+/// The process of a bot that runs.
+fn id(bot: &sandbox::world::bot::BotProcess) -> anyhow::Result<u32> {
+    bot.id().context("the bot does not run")
+}
