@@ -27,3 +27,114 @@ async fn ana_deploys_and_ben_approves_by_reaction(pool: PgPool) {
     assert_eq!(releases[0].status, "deployed");
     scene.nothing_unexpected();
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_deployed_cluster_is_looked_at_by_who_may_look(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    scene.keeps_dns_secret("geo.vm.fedcloud.eu").await;
+    scene.person("ana").runs(DEPLOY).await.answer().await;
+    let plan = scene.plan("Create cluster `geo`").await;
+    scene
+        .person("ben")
+        .presses_on(&plan, "Approve")
+        .await
+        .answer()
+        .await;
+    scene.sees("succeeded").await;
+    let vic = scene.person("vic");
+    let id: String = sqlx::query_scalar("select right(id::text, 8) from operations")
+        .fetch_one(&scene.pool)
+        .await
+        .unwrap();
+    for (typed, words) in [
+        ("/pangeo list", vec!["geo", "running", "revision 1"]),
+        (
+            "/pangeo status name:geo",
+            vec![
+                "running",
+                "answers, JupyterHub",
+                "2 of 2 ready",
+                "configured",
+                "2022.8.2",
+                "ends",
+            ],
+        ),
+        (
+            "/pangeo ops list state:all",
+            vec!["deploy", "geo", "succeeded"],
+        ),
+        (
+            &format!("/pangeo ops show operation:{id}"),
+            vec!["install-daskhub", "record-revision"],
+        ),
+        (
+            &format!("/pangeo logs operation operation:{id}"),
+            vec!["the log of operation"],
+        ),
+        (
+            "/pangeo dns check host:geo.vm.fedcloud.eu",
+            vec!["points to 127."],
+        ),
+        (
+            "/pangeo checkin sheet host:geo.vm.fedcloud.eu",
+            vec!["/hub/oauth_callback"],
+        ),
+        ("/pangeo help", vec!["deploy", "status"]),
+    ] {
+        let runs = typed.contains("sheet").then(|| scene.person("ana"));
+        let answer = runs
+            .as_ref()
+            .unwrap_or(&vic)
+            .runs(typed)
+            .await
+            .answer()
+            .await;
+        for word in words {
+            assert!(
+                answer.says(word),
+                "{typed}: no {word:?} in {}",
+                answer.text()
+            );
+        }
+    }
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_hub_with_check_in_login_gets_its_client(pool: PgPool) {
+    const HOST: &str = "atlas.vm.fedcloud.eu";
+    let scene = Scene::start(pool).await;
+    scene.keeps_dns_secret(HOST).await;
+    let (id, secret) = ("atlas-client", "atlas-client-secret");
+    scene.world.prepare_client(id, secret, HOST);
+    let ana = scene.person("ana");
+    let deploy = format!("/pangeo deploy name:atlas host:{HOST} check-in:development");
+    ana.runs(&deploy).await.answer().await;
+    let warned = scene.plan("Create cluster `atlas`").await;
+    assert!(
+        warned.says("client of `atlas.vm.fedcloud.eu` is missing"),
+        "{}",
+        warned.text()
+    );
+
+    let modal = ana
+        .runs(&format!("/pangeo checkin set-client host:{HOST}"))
+        .await
+        .modal()
+        .await;
+    let fields = [("client-id", id), ("client-secret", secret)];
+    ana.fills(&modal, &fields).await.answer().await;
+    let check = format!("/pangeo checkin check host:{HOST} check-in:development");
+    let answer = ana.runs(&check).await.answer().await;
+    assert!(answer.says("knows the client"), "{}", answer.text());
+    scene.person("ben").reacts(&warned, "✅");
+    scene.sees("succeeded").await;
+    let view = scene.world.im.infrastructure("pangeo-atlas").unwrap();
+    let values = scene.world.front_ends.last_values(&view.id).unwrap();
+    assert!(values.contains(secret) && values.contains("role=member#aai.egi.eu"));
+    assert!(
+        !scene.world.discord.transcript().contains(secret),
+        "the secret is in the chat"
+    );
+    scene.nothing_unexpected();
+}
