@@ -109,7 +109,7 @@ impl Parts {
         let keys = Arc::new(key_ring(&config)?);
         let url = config.database_url()?.expose_secret();
         let options = url.parse().context("parse the database's URL")?;
-        let store = Store::connect(options, clock)
+        let store = Store::connect(options, config.database.max_connections, clock)
             .await
             .context("open the database")?;
         let vault = Vault::new(store.clone(), keys.clone(), redactor.clone());

@@ -294,7 +294,7 @@ impl Runner {
         if self.store.clock().now() >= operation.deadline {
             return Some(stopped(
                 format!("its time limit ended before `{step}` was {done}"),
-                "look at the log; retry gives it the same time again",
+                "look at the log; retry gives it new time",
             ));
         }
         None

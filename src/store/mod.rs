@@ -109,13 +109,17 @@ impl Store {
         Self { pool, clock }
     }
 
-    /// Opens a small pool; ten connections serve one replica.
+    /// Opens a small pool; ten connections serve one replica well.
     ///
     /// # Errors
     /// When PostgreSQL does not answer within 10 s.
-    pub async fn connect(options: PgConnectOptions, clock: Clock) -> Result<Self, StoreError> {
+    pub async fn connect(
+        options: PgConnectOptions,
+        max_connections: u32,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
         let pool = PgPoolOptions::new()
-            .max_connections(10)
+            .max_connections(max_connections)
             .acquire_timeout(std::time::Duration::from_secs(10))
             .connect_with(options)
             .await

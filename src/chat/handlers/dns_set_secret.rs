@@ -17,6 +17,6 @@ pub(crate) async fn submit(call: Call<'_>, values: Values) -> anyhow::Result<Vie
     call.keep_secret(host, DNS_SECRET, secret).await?;
     let text = answers::secret_kept(&call.shared.clean, "update secret", host.as_str());
     Ok(View::text(format!(
-        "{text}\nhint: `/pangeo dns check` tries it"
+        "{text}\nhint: a deploy uses it; `/pangeo dns check` shows where the name points"
     )))
 }

@@ -5,7 +5,8 @@
 //! if they differ, since helm never upgrades them; then helm runs, detached from the connection,
 //! under a run id made of the operation and a round. Any later look attaches to that run instead of
 //! starting another. A run that ended badly is cleaned up, and a retry is the next round.
-//! Undo uninstalls the release; user volumes stay until the infrastructure goes.
+//! Undo uninstalls the release; user volumes stay until the infrastructure goes. A front end that
+//! can't be reached, or whose host key changed, is left: it goes with the infrastructure.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::render_values::rendered;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
 use crate::services::helm::{Helm, HelmError, HelmFailure, HelmRun, LogPiece, Recovery, RunId};
+
+/// How many times an undo tries to reach the front end before it leaves the release.
+const TRIES_TO_REACH: i32 = 4;
 
 /// See the module.
 pub(super) struct InstallDaskhub;
@@ -80,10 +84,23 @@ impl Step for InstallDaskhub {
         if at.round == 0 || context.cluster.host_key.is_none() {
             return Ok(Undo::Undone);
         }
-        let frontend = context
+        let frontend = match context
             .services
             .frontend(context.cluster, context.vault)
-            .await?;
+            .await
+        {
+            Ok(frontend) => frontend,
+            Err(error) if error.is_transient() && context.step.attempts < TRIES_TO_REACH => {
+                return Err(error);
+            }
+            // A front end that nobody reaches must not keep its infrastructure from being deleted.
+            Err(error) => {
+                return Ok(Undo::Left(format!(
+                    "the release was not uninstalled ({}); it goes with the infrastructure",
+                    error.for_people()
+                )));
+            }
+        };
         let helm = Helm::new(&frontend, &context.services.settings.helm);
         let run = RunId::new(context.operation.id, at.round);
         if helm.is_running().await.map_err(of_helm)? {
