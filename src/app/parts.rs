@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use crate::commands::Catalogue;
 use crate::config::{self, CloudKind, Config, HubScheme, SecretSource};
 use crate::domain::clock::Clock;
+use crate::domain::metrics::Metrics;
 use crate::domain::redact::Redactor;
 use crate::domain::seal::KeyRing;
 use crate::operations::services::{Clients, Cloud, Issuers};
@@ -124,11 +125,15 @@ impl Parts {
     }
 }
 
-/// The clients of the outside systems, and the tokens that have to be kept fresh.
+/// The clients of the outside systems, counted by `metrics`, and the tokens that have to be kept
+/// fresh.
 ///
 /// # Errors
 /// When a file of the configuration can't be read or does not parse.
-pub fn services(config: &Config) -> anyhow::Result<(Services, Vec<WatchedToken>)> {
+pub fn services(
+    config: &Config,
+    metrics: &Metrics,
+) -> anyhow::Result<(Services, Vec<WatchedToken>)> {
     let roots = config
         .hub
         .extra_roots_file
@@ -153,12 +158,13 @@ pub fn services(config: &Config) -> anyhow::Result<(Services, Vec<WatchedToken>)
             client()?,
             config.im.url.clone(),
             ImCredentials { login, clouds },
-        ),
-        dns: DnsClient::new(client()?, config.dns.url.clone(), name_server)?,
-        checkin: CheckinClient::new(client()?),
-        frontends: FrontendClient::new(&config.frontend.work_dir)?,
-        hubs: HubClient::new(roots.as_deref())?,
-        templates: TemplatesClient::new(client()?, &config.templates.source)?,
+        )
+        .counted_by(metrics),
+        dns: DnsClient::new(client()?, config.dns.url.clone(), name_server)?.counted_by(metrics),
+        checkin: CheckinClient::new(client()?).counted_by(metrics),
+        frontends: FrontendClient::new(&config.frontend.work_dir)?.counted_by(metrics),
+        hubs: HubClient::new(roots.as_deref())?.counted_by(metrics),
+        templates: TemplatesClient::new(client()?, &config.templates.source)?.counted_by(metrics),
     };
     let settings = settings(config, token);
     Ok((Services::new(clients, settings), watched))

@@ -51,7 +51,8 @@ pub async fn serve(
         .learn_all()
         .await
         .context("open the sealed secrets")?;
-    let (services, tokens) = parts::services(&config)?;
+    let (health, metrics) = (Health::new(), Metrics::new());
+    let (services, tokens) = parts::services(&config, &metrics)?;
     let services = Arc::new(services);
     let slot = parts
         .store
@@ -62,14 +63,14 @@ pub async fn serve(
     tracing::info!(replica, version = env!("CARGO_PKG_VERSION"), "starts");
 
     let waker = Waker::new();
-    let (health, metrics) = (Health::new(), Metrics::new());
     let links = links(&parts)?;
-    let chat = chat_parts(&parts, &services, &replica, &waker, (&health, &links))?;
+    let own = (&health, &metrics, &links);
+    let chat = chat_parts(&parts, &services, &replica, &waker, own)?;
     let web = WebParts {
         store: parts.store.clone(),
         links,
         redactor: parts.redactor.clone(),
-        metrics,
+        metrics: metrics.clone(),
         health,
     };
     let listener = TcpListener::bind(config.web.listen)
@@ -82,7 +83,8 @@ pub async fn serve(
     };
     let (store, vault) = (parts.store.clone(), parts.vault.clone());
     let runner = Runner::new(options, store, vault, parts.redactor.clone(), services)
-        .woken_by(waker.clone());
+        .woken_by(waker.clone())
+        .counted_by(metrics);
 
     let ends = ended.child_token();
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -124,7 +126,7 @@ fn chat_parts(
     services: &Arc<Services>,
     replica: &str,
     waker: &Waker,
-    (health, links): (&Health, &OperationLinks),
+    (health, metrics, links): (&Health, &Metrics, &OperationLinks),
 ) -> anyhow::Result<chat::Parts> {
     let config = &parts.config;
     let (store, vault) = (&parts.store, &parts.vault);
@@ -165,6 +167,7 @@ fn chat_parts(
         looks: Arc::new(Looks::new(store.clone(), vault.clone(), services.clone())),
         links: links.clone(),
         health: health.clone(),
+        metrics: metrics.clone(),
         wake: waker.subscribe(),
     })
 }

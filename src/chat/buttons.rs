@@ -1,5 +1,7 @@
 //! Buttons on plans, notices and operations.
 
+use std::time::Instant;
+
 use serenity::all::{ComponentInteraction, ComponentInteractionDataKind};
 
 use super::Shared;
@@ -16,8 +18,8 @@ use crate::domain::person::Role;
 use crate::operations::start::UNDO_COMMAND;
 
 /// A button was pressed.
-pub(crate) async fn take(shared: &Shared, interaction: ComponentInteraction) {
-    let ticket = Ticket::of_button(&interaction);
+pub(crate) async fn take(shared: &Shared, interaction: ComponentInteraction, received: Instant) {
+    let mut ticket = Ticket::of_button(&interaction, received);
     let is_button = matches!(interaction.data.kind, ComponentInteractionDataKind::Button);
     let button = ButtonId::parse(&interaction.data.custom_id).filter(|_button| is_button);
     let Some(button) = button else {
@@ -27,6 +29,7 @@ pub(crate) async fn take(shared: &Shared, interaction: ComponentInteraction) {
         return;
     };
     let (word, needed) = word_and_roles(shared, button);
+    word.clone_into(&mut ticket.name);
     let caller = match shared.access.check(&ticket.caller, &needed) {
         Ok(caller) => caller,
         Err(refusal) => return shared.refuse(&ticket, word, &refusal).await,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serenity::all::{
     AutocompleteChoice, CommandInteraction, CreateAutocompleteResponse, CreateInteractionResponse,
@@ -18,6 +18,7 @@ use super::handlers::{path_and_options, raw_values};
 use super::messages::progress;
 use super::text::cut;
 use crate::commands::{Complete, OptionSpec, WireType};
+use crate::domain::metrics::Outcome;
 use crate::store::StoreError;
 
 /// How long the choices may take.
@@ -30,8 +31,9 @@ const CHOICE: usize = 100;
 type Choice = (String, String);
 
 /// A person types.
-pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction) {
-    let ticket = Ticket::of_command(&interaction);
+pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction, received: Instant) {
+    let mut ticket = Ticket::of_command(&interaction, received);
+    "completion".clone_into(&mut ticket.name);
     let (name, given) = path_and_options(&interaction);
     let focused = interaction.data.autocomplete();
     let command = shared.parts.catalogue.get(&name);
@@ -68,9 +70,13 @@ pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction) {
             }
         };
     }
-    shared
-        .first_answer(&ticket, CreateInteractionResponse::Autocomplete(response))
-        .await;
+    let response = CreateInteractionResponse::Autocomplete(response);
+    let outcome = if shared.first_answer(&ticket, response).await {
+        Outcome::Done
+    } else {
+        Outcome::Failed
+    };
+    shared.count(&ticket, outcome);
 }
 
 async fn choices(

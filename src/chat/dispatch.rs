@@ -7,11 +7,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serenity::all::{
     CommandInteraction, ComponentInteraction, CreateInteractionResponse,
-    CreateInteractionResponseMessage, Interaction, InteractionId, Member, ModalInteraction, User,
+    CreateInteractionResponseMessage, CreateModal, Interaction, InteractionId, Member,
+    ModalInteraction, User,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
@@ -25,6 +26,7 @@ use super::messages::answers;
 use super::view::View;
 use super::{ChatError, Shared, buttons, completion, forms, handlers};
 use crate::domain::ids::{DiscordRoleId, DiscordUserId};
+use crate::domain::metrics::Outcome;
 use crate::store::audit::AuditEntry;
 
 /// How long the work behind an acknowledged interaction may take; its token lives 15 minutes.
@@ -32,10 +34,16 @@ const WORK: Duration = Duration::from_mins(12);
 /// How long what is in work may take when the bot ends.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// An interaction, and when it came.
+pub(crate) struct Received {
+    pub(crate) interaction: Box<Interaction>,
+    pub(crate) at: Instant,
+}
+
 /// Runs until the bot ends; what is in work then may finish within a short time.
 pub(crate) async fn run(
     shared: Arc<Shared>,
-    mut interactions: mpsc::Receiver<Box<Interaction>>,
+    mut interactions: mpsc::Receiver<Received>,
     ended: CancellationToken,
 ) -> Result<(), ChatError> {
     let mut in_work = JoinSet::new();
@@ -70,12 +78,13 @@ pub(crate) async fn run(
     clippy::wildcard_enum_match_arm,
     reason = "serenity's own enum, which may grow"
 )]
-async fn take(shared: Arc<Shared>, interaction: Box<Interaction>) {
+async fn take(shared: Arc<Shared>, received: Received) {
+    let Received { interaction, at } = received;
     match *interaction {
-        Interaction::Command(command) => handlers::take(&shared, command).await,
-        Interaction::Autocomplete(command) => completion::take(&shared, command).await,
-        Interaction::Component(component) => buttons::take(&shared, component).await,
-        Interaction::Modal(modal) => forms::take(&shared, modal).await,
+        Interaction::Command(command) => handlers::take(&shared, command, at).await,
+        Interaction::Autocomplete(command) => completion::take(&shared, command, at).await,
+        Interaction::Component(component) => buttons::take(&shared, component, at).await,
+        Interaction::Modal(modal) => forms::take(&shared, modal, at).await,
         // A ping comes over HTTP only; serenity may learn of other kinds.
         _other => {}
     }
@@ -86,10 +95,16 @@ pub(crate) struct Ticket<'a> {
     pub(crate) id: InteractionId,
     pub(crate) token: &'a str,
     pub(crate) caller: Caller,
+    /// What it is counted as; never a text that somebody typed.
+    pub(crate) name: String,
+    received: Instant,
 }
 
+/// What an interaction is counted as that nothing of ours answers.
+const UNKNOWN: &str = "unknown";
+
 impl<'a> Ticket<'a> {
-    pub(crate) fn of_command(interaction: &'a CommandInteraction) -> Self {
+    pub(crate) fn of_command(interaction: &'a CommandInteraction, received: Instant) -> Self {
         let place = place_of(interaction.channel_id, interaction.channel.as_ref());
         let guild = interaction.guild_id.map(|guild| guild.get());
         let member = interaction.member.as_deref();
@@ -97,10 +112,11 @@ impl<'a> Ticket<'a> {
             interaction.id,
             &interaction.token,
             caller(guild, place, &interaction.user, member),
+            received,
         )
     }
 
-    pub(crate) fn of_button(interaction: &'a ComponentInteraction) -> Self {
+    pub(crate) fn of_button(interaction: &'a ComponentInteraction, received: Instant) -> Self {
         let place = place_of(interaction.channel_id, interaction.channel.as_ref());
         let guild = interaction.guild_id.map(|guild| guild.get());
         let member = interaction.member.as_ref();
@@ -108,10 +124,11 @@ impl<'a> Ticket<'a> {
             interaction.id,
             &interaction.token,
             caller(guild, place, &interaction.user, member),
+            received,
         )
     }
 
-    pub(crate) fn of_form(interaction: &'a ModalInteraction) -> Self {
+    pub(crate) fn of_form(interaction: &'a ModalInteraction, received: Instant) -> Self {
         let place = place_of(interaction.channel_id, interaction.channel.as_ref());
         let guild = interaction.guild_id.map(|guild| guild.get());
         let member = interaction.member.as_ref();
@@ -119,12 +136,19 @@ impl<'a> Ticket<'a> {
             interaction.id,
             &interaction.token,
             caller(guild, place, &interaction.user, member),
+            received,
         )
     }
 
-    fn new(id: InteractionId, token: &'a str, caller: Caller) -> Self {
+    fn new(id: InteractionId, token: &'a str, caller: Caller, received: Instant) -> Self {
         tracing::Span::current().record("user.id", caller.user.0);
-        Self { id, token, caller }
+        Self {
+            id,
+            token,
+            caller,
+            name: UNKNOWN.to_owned(),
+            received,
+        }
     }
 }
 
@@ -162,7 +186,10 @@ impl Shared {
             .acknowledge(ticket.id, ticket.token, &answer)
             .await
         {
-            Ok(()) => true,
+            Ok(()) => {
+                self.parts.metrics.acknowledged(ticket.received.elapsed());
+                true
+            }
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -173,11 +200,28 @@ impl Shared {
         }
     }
 
-    /// Answers at once and privately.
+    /// Answers at once and privately why nothing is done.
     pub(crate) async fn say(&self, ticket: &Ticket<'_>, view: View) {
         let view = view.redacted(&self.clean);
         let answer = CreateInteractionResponse::Message(view.into_private_answer());
         self.first_answer(ticket, answer).await;
+        self.count(ticket, Outcome::Refused);
+    }
+
+    /// Answers at once with a form.
+    pub(crate) async fn open(&self, ticket: &Ticket<'_>, form: CreateModal) {
+        let form = CreateInteractionResponse::Modal(form);
+        let outcome = if self.first_answer(ticket, form).await {
+            Outcome::Done
+        } else {
+            Outcome::Failed
+        };
+        self.count(ticket, outcome);
+    }
+
+    /// Counts an interaction that was dealt with.
+    pub(crate) fn count(&self, ticket: &Ticket<'_>, outcome: Outcome) {
+        self.parts.metrics.interaction(&ticket.name, outcome);
     }
 
     /// Says why the caller may not, and keeps it in the audit.
@@ -223,13 +267,15 @@ impl Shared {
             .await
         {
             // Not acknowledged: the person sees a failure, so nothing may happen behind it.
+            self.count(ticket, Outcome::Failed);
             return;
         }
-        let view = match timeout(WORK, work).await {
-            Ok(Ok(view)) => view,
-            Ok(Err(error)) => View::text(went_wrong(&error)),
-            Err(_elapsed) => View::text(answers::TOO_SLOW),
+        let (view, outcome) = match timeout(WORK, work).await {
+            Ok(Ok(view)) => (view, Outcome::Done),
+            Ok(Err(error)) => (View::text(went_wrong(&error)), Outcome::Failed),
+            Err(_elapsed) => (View::text(answers::TOO_SLOW), Outcome::Failed),
         };
+        self.count(ticket, outcome);
         let answer = view.redacted(&self.clean).into_deferred_answer();
         if let Err(error) = self.rest.complete_answer(ticket.token, &answer).await {
             tracing::warn!(

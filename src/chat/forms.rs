@@ -8,12 +8,13 @@
 //! kept but sealed.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret, SecretString};
 use serenity::all::{
-    ActionRowComponent, CreateActionRow, CreateInputText, CreateInteractionResponse, CreateModal,
-    InputTextStyle, ModalInteraction,
+    ActionRowComponent, CreateActionRow, CreateInputText, CreateModal, InputTextStyle,
+    ModalInteraction,
 };
 
 use super::Shared;
@@ -64,9 +65,7 @@ pub(crate) async fn open(
     };
     let rows = modal.inputs.iter().map(input_row).collect();
     let modal = CreateModal::new(id, modal.title.clone()).components(rows);
-    shared
-        .first_answer(ticket, CreateInteractionResponse::Modal(modal))
-        .await;
+    shared.open(ticket, modal).await;
 }
 
 /// Opens the form for the reason of a break-glass.
@@ -78,9 +77,7 @@ pub(crate) async fn open_force(shared: &Shared, ticket: &Ticket<'_>, plan: PlanI
         .required(true);
     let modal = CreateModal::new(FormId::Force(plan).to_string(), "Start without approval")
         .components(vec![CreateActionRow::InputText(input)]);
-    shared
-        .first_answer(ticket, CreateInteractionResponse::Modal(modal))
-        .await;
+    shared.open(ticket, modal).await;
 }
 
 /// The roles that may force any command; whether this one may be forced is in its plan.
@@ -117,11 +114,12 @@ fn input_row(input: &ModalInput) -> CreateActionRow {
 }
 
 /// A form was sent.
-pub(crate) async fn take(shared: &Shared, interaction: ModalInteraction) {
-    let ticket = Ticket::of_form(&interaction);
+pub(crate) async fn take(shared: &Shared, interaction: ModalInteraction, received: Instant) {
+    let mut ticket = Ticket::of_form(&interaction, received);
     let values = typed(&interaction);
     match FormId::parse(&interaction.data.custom_id) {
         Some(FormId::Force(plan)) => {
+            "form force".clone_into(&mut ticket.name);
             match shared.access.check(&ticket.caller, &who_may_force(shared)) {
                 Ok(caller) => {
                     let work = Box::pin(force(shared, plan, caller, values));
@@ -131,7 +129,7 @@ pub(crate) async fn take(shared: &Shared, interaction: ModalInteraction) {
             }
         }
         Some(FormId::Command { name, options }) => {
-            command_form(shared, &ticket, (&name, &options), values).await;
+            command_form(shared, ticket, (&name, &options), values).await;
         }
         None => {
             shared
@@ -156,7 +154,7 @@ fn typed(interaction: &ModalInteraction) -> Values {
 
 async fn command_form(
     shared: &Shared,
-    ticket: &Ticket<'_>,
+    mut ticket: Ticket<'_>,
     form: (&str, &[String]),
     values: Values,
 ) {
@@ -166,13 +164,14 @@ async fn command_form(
         command.and_then(|command| Some((command, command.modal.as_ref()?)))
     else {
         shared
-            .say(ticket, View::text(answers::UNKNOWN_COMMAND))
+            .say(&ticket, View::text(answers::UNKNOWN_COMMAND))
             .await;
         return;
     };
+    ticket.name = format!("form {name}");
     let caller = match shared.access.check(&ticket.caller, &command.may_run) {
         Ok(caller) => caller,
-        Err(refusal) => return shared.refuse(ticket, name, &refusal).await,
+        Err(refusal) => return shared.refuse(&ticket, name, &refusal).await,
     };
     let raw = command
         .options
@@ -185,12 +184,12 @@ async fn command_form(
         Ok(options) => options,
         Err(errors) => {
             let text = answers::option_problems(&shared.clean, &errors);
-            return shared.say(ticket, View::text(text)).await;
+            return shared.say(&ticket, View::text(text)).await;
         }
     };
     let values = match check_values(&modal.inputs, values) {
         Ok(values) => values,
-        Err(text) => return shared.say(ticket, View::text(text)).await,
+        Err(text) => return shared.say(&ticket, View::text(text)).await,
     };
     let call = Call {
         shared,
@@ -199,7 +198,7 @@ async fn command_form(
         caller,
     };
     shared
-        .work(ticket, Box::pin(handlers::submit(call, values)))
+        .work(&ticket, Box::pin(handlers::submit(call, values)))
         .await;
 }
 

@@ -22,6 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ChatError;
+use super::dispatch::Received;
 use super::reactions::Hints;
 use super::rest::{ErrorClass, Rest, RestError};
 use crate::domain::health::{Gateway, Health};
@@ -72,7 +73,7 @@ impl State {
 
 /// Passes on what Discord tells.
 struct Handler {
-    interactions: mpsc::Sender<Box<Interaction>>,
+    interactions: mpsc::Sender<Received>,
     hints: Arc<Hints>,
     state: State,
     me: DiscordUserId,
@@ -124,7 +125,11 @@ impl EventHandler for Handler {
     }
 
     async fn interaction_create(&self, _context: Context, interaction: Interaction) {
-        if self.interactions.try_send(Box::new(interaction)).is_err() {
+        let received = Received {
+            interaction: Box::new(interaction),
+            at: std::time::Instant::now(),
+        };
+        if self.interactions.try_send(received).is_err() {
             // Discord tells the person that nothing came within 3 s.
             tracing::error!("the queue of interactions is full; one stays unanswered");
         }
@@ -182,7 +187,7 @@ pub(crate) struct Connection {
     pub(crate) store: Store,
     pub(crate) replica: String,
     pub(crate) me: DiscordUserId,
-    pub(crate) interactions: mpsc::Sender<Box<Interaction>>,
+    pub(crate) interactions: mpsc::Sender<Received>,
     pub(crate) hints: Arc<Hints>,
     pub(crate) state: State,
 }

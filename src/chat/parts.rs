@@ -18,6 +18,7 @@ use crate::domain::deploy::CheckinInstance;
 use crate::domain::health::Health;
 use crate::domain::ids::{DiscordChannelId, DiscordRoleId};
 use crate::domain::links::OperationLinks;
+use crate::domain::metrics::Metrics;
 use crate::domain::names::HostName;
 use crate::domain::person::Person;
 use crate::domain::redact::Redactor;
@@ -69,6 +70,8 @@ pub struct Parts {
     pub links: OperationLinks,
     /// Is told how the connection stands.
     pub health: Health,
+    /// Counts interactions and messages.
+    pub metrics: Metrics,
     /// Changes when there is something to do.
     pub wake: watch::Receiver<u64>,
 }

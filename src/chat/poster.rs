@@ -32,6 +32,7 @@ use super::view::View;
 use super::{ChatError, Shared};
 use crate::domain::ids::{DiscordChannelId, DiscordMessageId, DiscordUserId, OperationId, PlanId};
 use crate::domain::message::{MessageKind, OutboxMessage, Place};
+use crate::domain::metrics::Outcome;
 use crate::domain::operation::OperationState;
 use crate::store::{Store, StoreError};
 
@@ -158,14 +159,17 @@ impl Poster {
             MessageKind::Summary(_) => 3,
         });
         for message in messages {
-            if let Err(error) = self.show(&message).await
-                && let Err(error) = self.not_shown(&message, error).await
-            {
-                tracing::warn!(
+            let outcome = match self.show(&message).await {
+                Ok(()) => Ok(Outcome::Done),
+                Err(error) => self.not_shown(&message, error).await,
+            };
+            match outcome {
+                Ok(outcome) => self.count(&message, outcome),
+                Err(error) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     message.key = message.key,
                     "could not delay a message"
-                );
+                ),
             }
         }
     }
@@ -354,11 +358,15 @@ impl Poster {
     }
 
     /// Delays a message or gives it up, as its error says.
-    async fn not_shown(&self, message: &OutboxMessage, error: PostError) -> Result<(), StoreError> {
+    async fn not_shown(
+        &self,
+        message: &OutboxMessage,
+        error: PostError,
+    ) -> Result<Outcome, StoreError> {
         let key = &message.key;
         let backoff = backoff(message.attempts);
         let rest = match &error {
-            PostError::NoParent => return self.store().message_delayed(key, PARENT_POLL).await,
+            PostError::NoParent => return self.later(key, PARENT_POLL).await,
             PostError::NoSubject => return self.give_up(message, &error).await,
             PostError::Rest(rest) => Some(rest),
             PostError::Plan(cause) => cause.downcast_ref::<RestError>(),
@@ -370,7 +378,7 @@ impl Poster {
                 message.key = key,
                 "could not show a message; trying again"
             );
-            return self.store().message_delayed(key, backoff).await;
+            return self.later(key, backoff).await;
         };
         match rest.class() {
             ErrorClass::Transient | ErrorClass::TokenRefused | ErrorClass::ThreadExists => {
@@ -379,7 +387,7 @@ impl Poster {
                     message.key = key,
                     "Discord does not show a message; trying again"
                 );
-                self.store().message_delayed(key, backoff).await
+                self.later(key, backoff).await
             }
             ErrorClass::Archived => {
                 if let Some(thread) = message.channel
@@ -390,32 +398,49 @@ impl Poster {
                         "could not open an archived thread"
                     );
                 }
-                self.store().message_delayed(key, backoff).await
+                self.later(key, backoff).await
             }
             ErrorClass::UnknownMessage => self.gone(message, &error).await,
             ErrorClass::Permanent
                 if matches!(rest, RestError::Misfit { .. }) && message.attempts < MISFITS =>
             {
-                self.store().message_delayed(key, backoff).await
+                self.later(key, backoff).await
             }
             ErrorClass::NoDirectMessages => {
                 tracing::debug!(message.key = key, "the person takes no private messages");
                 self.store()
                     .message_failed(key, "takes no private messages")
-                    .await
+                    .await?;
+                Ok(Outcome::Failed)
             }
             ErrorClass::Forbidden | ErrorClass::Permanent => self.give_up(message, &error).await,
         }
     }
 
+    async fn later(&self, key: &str, pause: Duration) -> Result<Outcome, StoreError> {
+        self.store().message_delayed(key, pause).await?;
+        Ok(Outcome::Retry)
+    }
+
+    fn count(&self, message: &OutboxMessage, outcome: Outcome) {
+        let kind = match message.kind {
+            MessageKind::Plan(_) => "plan",
+            MessageKind::Progress(_) => "progress",
+            MessageKind::Summary(_) => "summary",
+            MessageKind::Notice(_) => "notice",
+        };
+        self.shared.parts.metrics.message(kind, outcome);
+    }
+
     /// A message was deleted in Discord while we were about to edit it, or the message that a
     /// thread was to hang at.
-    async fn gone(&self, message: &OutboxMessage, error: &PostError) -> Result<(), StoreError> {
+    async fn gone(
+        &self,
+        message: &OutboxMessage,
+        error: &PostError,
+    ) -> Result<Outcome, StoreError> {
         if message.message.is_none() {
-            return self
-                .store()
-                .message_delayed(&message.key, backoff(message.attempts))
-                .await;
+            return self.later(&message.key, backoff(message.attempts)).await;
         }
         match message.kind {
             MessageKind::Plan(id) => {
@@ -425,16 +450,23 @@ impl Poster {
                 let waits =
                     plan.is_some_and(|plan| plan.state == crate::domain::plan::PlanState::Waiting);
                 if waits {
-                    return self.store().message_delayed(&message.key, REST).await;
+                    return self.later(&message.key, REST).await;
                 }
                 self.give_up(message, error).await
             }
-            MessageKind::Progress(_) => self.store().message_gone(&message.key).await,
+            MessageKind::Progress(_) => {
+                self.store().message_gone(&message.key).await?;
+                Ok(Outcome::Retry)
+            }
             MessageKind::Summary(_) | MessageKind::Notice(_) => self.give_up(message, error).await,
         }
     }
 
-    async fn give_up(&self, message: &OutboxMessage, error: &PostError) -> Result<(), StoreError> {
+    async fn give_up(
+        &self,
+        message: &OutboxMessage,
+        error: &PostError,
+    ) -> Result<Outcome, StoreError> {
         let why = format!("{error}");
         tracing::error!(
             error = error as &dyn std::error::Error,
@@ -443,7 +475,8 @@ impl Poster {
                     Create Public Threads, Embed Links, Attach Files, Add Reactions, Manage Messages",
             "gave a message up"
         );
-        self.store().message_failed(&message.key, &why).await
+        self.store().message_failed(&message.key, &why).await?;
+        Ok(Outcome::Failed)
     }
 }
 

@@ -6,8 +6,9 @@
 //! **Invariant:** labels come from closed sets (command, step and service names), never from text
 //! that people type: otherwise the number of series would grow without bound.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -83,6 +84,12 @@ struct Numbers {
     gateway: Gauge,
     outbox: Gauge,
     followers: Gauge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
 }
 
 impl Default for Metrics {
@@ -168,7 +175,7 @@ impl Metrics {
         self.0.interactions.get_or_create(&labels).inc();
     }
 
-    /// An attempt of a step ended.
+    /// An attempt of a step ended; one that waits ended with [`Outcome::Retry`].
     pub fn step(&self, step: &str, outcome: Outcome, took: Duration) {
         let labels = Labels::new(step, outcome);
         self.0
@@ -215,16 +222,85 @@ impl Metrics {
     ///
     /// # Errors
     /// When a number can't be written as text; there is nothing to do about it.
-    pub fn to_text(&self) -> Result<String, std::fmt::Error> {
+    pub fn to_text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.0.registry)?;
         Ok(text)
     }
 }
 
+/// Counts the calls of one client of an outside system, once it is told where.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    service: &'static str,
+    metrics: Option<Metrics>,
+}
+
+impl Calls {
+    /// Of a service; not counted until [`Calls::counted_by`].
+    pub fn to(service: &'static str) -> Self {
+        Self {
+            service,
+            metrics: None,
+        }
+    }
+
+    /// Counted there from now on.
+    #[must_use]
+    pub fn counted_by(self, metrics: &Metrics) -> Self {
+        Self {
+            metrics: Some(metrics.clone()),
+            ..self
+        }
+    }
+
+    /// Calls to another service, counted in the same place.
+    #[must_use]
+    pub fn also_to(&self, service: &'static str) -> Self {
+        Self {
+            service,
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// Makes one call. One that is dropped before its answer is not counted.
+    pub async fn count<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let began = Instant::now();
+        let answer = call.await;
+        if let Some(metrics) = &self.metrics {
+            let outcome = match &answer {
+                Ok(_) => Outcome::Done,
+                Err(_) => Outcome::Failed,
+            };
+            metrics.call(self.service, outcome, began.elapsed());
+        }
+        answer
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn calls_are_counted_by_their_outcome() {
+        let metrics = Metrics::new();
+        let calls = Calls::to("im");
+        let answer: Result<u8, &str> = calls.count(async { Ok(1) }).await;
+        assert_eq!(answer, Ok(1));
+        let calls = calls.counted_by(&metrics);
+        for result in [Ok(1), Err("no"), Err("no")] {
+            let same: Result<u8, &str> = calls.count(async { result }).await;
+            assert_eq!(same, result);
+        }
+        let text = metrics.to_text().unwrap();
+        for line in [
+            "pangeo_bot_call_seconds_count{name=\"im\",outcome=\"done\"} 1",
+            "pangeo_bot_call_seconds_count{name=\"im\",outcome=\"failed\"} 2",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
 
     #[test]
     fn what_was_counted_is_shown() {

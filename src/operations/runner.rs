@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use tokio::task::JoinSet;
@@ -14,6 +14,7 @@ use super::steps::Registry;
 use super::{Progress, Services, Step, StepContext, Undo, Waker};
 use crate::domain::cluster::Phase;
 use crate::domain::ids::OperationId;
+use crate::domain::metrics::{Metrics, Outcome};
 use crate::domain::operation::{Direction, Operation, OperationState, StepRow, StepState};
 use crate::domain::redact::Redactor;
 use crate::store::operations::{Claim, Rest, StepEnd};
@@ -54,6 +55,7 @@ pub struct Runner {
     services: Arc<Services>,
     steps: Arc<Registry>,
     waker: Waker,
+    metrics: Metrics,
 }
 
 /// What to do after a step.
@@ -82,6 +84,7 @@ impl Runner {
             services,
             steps,
             waker: Waker::new(),
+            metrics: Metrics::new(),
         }
     }
 
@@ -89,6 +92,12 @@ impl Runner {
     #[must_use]
     pub fn woken_by(self, waker: Waker) -> Self {
         Self { waker, ..self }
+    }
+
+    /// Counts attempts there.
+    #[must_use]
+    pub fn counted_by(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Claims and runs until the bot ends; what is in hand is dropped then and continued by the
@@ -198,6 +207,7 @@ impl Runner {
     }
 
     async fn one_step(&self, operation: &Operation, claim: Claim) -> Result<Next, StoreError> {
+        let began = Instant::now();
         let steps = self.store.steps(operation.id).await?;
         let Some(row) = steps.iter().find(|row| row.state != StepState::Done) else {
             return Ok(Next::Rest(Rest::Ended(OperationState::Succeeded), None));
@@ -214,7 +224,7 @@ impl Runner {
         let row = self.store.step_intent(claim, step.name()).await?;
         let prepared = self.context(operation, claim, &steps, &row).await?;
         let outcome = self.attempt(step, &prepared).await;
-        match outcome {
+        let next = match outcome {
             Ok(Progress::Done(output)) => {
                 let state = StepState::Done;
                 let end = StepEnd {
@@ -223,19 +233,21 @@ impl Runner {
                     error: None,
                 };
                 self.store.step_result(claim, step.name(), &end).await?;
-                Ok(Next::Go)
+                Next::Go
             }
             Ok(Progress::Wait { after, note }) => {
                 self.store
                     .step_waits(claim, step.name(), &self.redactor.redact(&note))
                     .await?;
-                Ok(self.until(after))
+                self.until(after)
             }
-            Err(error) => self.step_failed(claim, &row, error).await,
-        }
+            Err(error) => self.step_failed(claim, &row, error).await?,
+        };
+        Ok(self.counted(step.name(), began, next))
     }
 
     async fn one_undo(&self, operation: &Operation, claim: Claim) -> Result<Next, StoreError> {
+        let began = Instant::now();
         let steps = self.store.steps(operation.id).await?;
         let row = steps.iter().rev().find(|row| match row.state {
             StepState::Running | StepState::Done | StepState::Failed => true,
@@ -257,26 +269,38 @@ impl Runner {
         let row = self.store.step_intent(claim, step.name()).await?;
         let context = self.context(operation, claim, &steps, &row).await?;
         let outcome = self.guarded(claim, step.undo(&context.borrow(self))).await;
-        match outcome {
+        let next = match outcome {
             Ok(Undo::Undone) => {
                 let end = StepEnd::without_output(StepState::Undone, None);
                 self.store.step_result(claim, step.name(), &end).await?;
-                Ok(Next::Go)
+                Next::Go
             }
             Ok(Undo::Left(what)) => {
                 let what = self.redactor.redact(&what).into_owned();
                 let end = StepEnd::without_output(StepState::Left, Some(what));
                 self.store.step_result(claim, step.name(), &end).await?;
-                Ok(Next::Go)
+                Next::Go
             }
             Ok(Undo::Wait { after, note }) => {
                 self.store
                     .step_waits(claim, step.name(), &self.redactor.redact(&note))
                     .await?;
-                Ok(self.until(after))
+                self.until(after)
             }
-            Err(error) => self.step_failed(claim, &row, error).await,
-        }
+            Err(error) => self.step_failed(claim, &row, error).await?,
+        };
+        Ok(self.counted(&format!("undo {}", step.name()), began, next))
+    }
+
+    /// Counts an attempt, with what was read and written for it.
+    fn counted(&self, step: &str, began: Instant, next: Next) -> Next {
+        let outcome = match &next {
+            Next::Go | Next::Rest(Rest::Ended(_), _) => Outcome::Done,
+            Next::Rest(Rest::Until(_), _) => Outcome::Retry,
+            Next::Rest(Rest::Stopped { .. }, _) => Outcome::Failed,
+        };
+        self.metrics.step(step, outcome, began.elapsed());
+        next
     }
 
     /// Whether somebody cancelled it or its time is over, before `step` is done or undone.

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::text::{ReadError, read_limited, shorten};
+use crate::domain::metrics::{Calls, Metrics};
 
 /// The longest page or document that is read, in bytes.
 const MAX_ANSWER: usize = 512 * 1024;
@@ -105,12 +106,23 @@ pub enum ClientCheck {
 #[derive(Clone, Debug)]
 pub struct CheckinClient {
     http: reqwest::Client,
+    calls: Calls,
 }
 
 impl CheckinClient {
     /// A client. `http` comes from [`http::client`](super::http::client) and follows no redirects.
     pub fn new(http: reqwest::Client) -> Self {
-        Self { http }
+        Self {
+            http,
+            calls: Calls::to("check-in"),
+        }
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: &Metrics) -> Self {
+        self.calls = self.calls.counted_by(metrics);
+        self
     }
 
     /// The issuer's discovery document.
@@ -118,6 +130,10 @@ impl CheckinClient {
     /// # Errors
     /// [`CheckinError::Discovery`] when it names another issuer or endpoints without TLS.
     pub async fn discovery(&self, issuer: &Url) -> Result<Discovery, CheckinError> {
+        self.calls.count(self.discover(issuer)).await
+    }
+
+    async fn discover(&self, issuer: &Url) -> Result<Discovery, CheckinError> {
         let mut url = issuer.clone();
         url.set_path(&format!(
             "{}/.well-known/openid-configuration",
@@ -176,6 +192,10 @@ impl CheckinClient {
             .append_pair("response_type", "code")
             .append_pair("scope", "openid")
             .append_pair("state", "check");
+        self.calls.count(self.try_login(issuer, url)).await
+    }
+
+    async fn try_login(&self, issuer: &Url, url: Url) -> Result<ClientCheck, CheckinError> {
         let response = self.get(issuer, url).await?;
         let status = response.status().as_u16();
         let location = response

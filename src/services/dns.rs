@@ -21,6 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::text::{ReadError, read_limited, shorten};
+use crate::domain::metrics::{Calls, Metrics};
 use crate::domain::names::HostName;
 
 /// The longest answer that is read, in bytes; a proxy's error page may be longer than one word.
@@ -139,6 +140,8 @@ pub struct DnsClient {
     http: reqwest::Client,
     base: Url,
     resolver: TokioResolver,
+    updates: Calls,
+    lookups: Calls,
 }
 
 impl std::fmt::Debug for DnsClient {
@@ -160,7 +163,17 @@ impl DnsClient {
             http,
             base,
             resolver: resolver(server).map_err(DnsError::Resolver)?,
+            updates: Calls::to("dns"),
+            lookups: Calls::to("resolver"),
         })
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: &Metrics) -> Self {
+        self.updates = self.updates.counted_by(metrics);
+        self.lookups = self.lookups.counted_by(metrics);
+        self
     }
 
     /// Points the host name to the address.
@@ -168,6 +181,15 @@ impl DnsClient {
     /// # Errors
     /// [`DnsError`], by the word of the answer.
     pub async fn update(
+        &self,
+        host: &HostName,
+        secret: &SecretString,
+        ip: IpAddr,
+    ) -> Result<DnsUpdate, DnsError> {
+        self.updates.count(self.ask(host, secret, ip)).await
+    }
+
+    async fn ask(
         &self,
         host: &HostName,
         secret: &SecretString,
@@ -202,6 +224,10 @@ impl DnsClient {
     /// # Errors
     /// [`DnsError::Lookup`] when the name server does not answer.
     pub async fn resolve(&self, host: &HostName) -> Result<Vec<IpAddr>, DnsError> {
+        self.lookups.count(self.look_up(host)).await
+    }
+
+    async fn look_up(&self, host: &HostName) -> Result<Vec<IpAddr>, DnsError> {
         // The dot at the end keeps the machine's search domains out of it.
         match self.resolver.lookup_ip(format!("{host}.")).await {
             Ok(found) => Ok(found.iter().collect()),

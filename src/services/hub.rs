@@ -14,6 +14,7 @@ use reqwest::{Client, StatusCode, redirect};
 use serde::Deserialize;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::domain::metrics::{Calls, Metrics};
 use crate::domain::names::HostName;
 
 /// How long an answer may take.
@@ -154,6 +155,7 @@ impl HubError {
 #[derive(Clone, Debug)]
 pub struct HubClient {
     extra_roots: Vec<reqwest::Certificate>,
+    calls: Calls,
 }
 
 #[derive(Deserialize)]
@@ -172,7 +174,17 @@ impl HubClient {
             .transpose()
             .map_err(HubError::Setup)?
             .unwrap_or_default();
-        Ok(Self { extra_roots })
+        Ok(Self {
+            extra_roots,
+            calls: Calls::to("hub"),
+        })
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: &Metrics) -> Self {
+        self.calls = self.calls.counted_by(metrics);
+        self
     }
 
     /// Asks a hub for its login page and version.
@@ -180,6 +192,10 @@ impl HubClient {
     /// # Errors
     /// See [`HubError`]; while a deploy settles most of them pass.
     pub async fn check(&self, target: &HubTarget) -> Result<HubCheck, HubError> {
+        self.calls.count(self.ask(target)).await
+    }
+
+    async fn ask(&self, target: &HubTarget) -> Result<HubCheck, HubError> {
         let client = self.client(target, false)?;
         let login = match get(&client, target, "hub/login").await {
             Ok(answer) => answer,

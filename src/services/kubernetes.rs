@@ -23,6 +23,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::frontend::{Frontend, FrontendError};
+use crate::domain::metrics::Calls;
 
 /// Where kubeadm leaves the administrator's credentials.
 const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
@@ -134,6 +135,7 @@ pub struct NodeState {
 #[derive(Clone)]
 pub struct Kubernetes {
     client: Client,
+    calls: Calls,
     // The forward lives as long as the connection.
     _frontend: Arc<Frontend>,
 }
@@ -175,6 +177,7 @@ impl Kubernetes {
         })?;
         Ok(Self {
             client,
+            calls: frontend.calls_to("kubernetes"),
             _frontend: frontend,
         })
     }
@@ -184,7 +187,9 @@ impl Kubernetes {
     /// # Errors
     /// When the API does not answer.
     pub async fn version(&self) -> Result<String, KubernetesError> {
-        let version = call("tell its version", self.client.apiserver_version()).await?;
+        let version = self
+            .call("tell its version", self.client.apiserver_version())
+            .await?;
         Ok(version.git_version)
     }
 
@@ -197,7 +202,7 @@ impl Kubernetes {
         namespace: &str,
     ) -> Result<Vec<DeploymentState>, KubernetesError> {
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
-        let list = call("list deployments", api.list(&params())).await?;
+        let list = self.call("list deployments", api.list(&params())).await?;
         let mut states: Vec<DeploymentState> = list.items.iter().map(deployment_state).collect();
         states.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(states)
@@ -209,7 +214,7 @@ impl Kubernetes {
     /// When the API does not answer.
     pub async fn nodes(&self) -> Result<Vec<NodeState>, KubernetesError> {
         let api: Api<Node> = Api::all(self.client.clone());
-        let list = call("list nodes", api.list(&params())).await?;
+        let list = self.call("list nodes", api.list(&params())).await?;
         let mut states: Vec<NodeState> = list.items.iter().map(node_state).collect();
         states.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(states)
@@ -221,26 +226,30 @@ impl Kubernetes {
     /// When the API does not answer.
     pub async fn pod_count(&self, namespace: &str) -> Result<usize, KubernetesError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let list = call("list pods", api.list_metadata(&params())).await?;
+        let list = self.call("list pods", api.list_metadata(&params())).await?;
         Ok(list.items.len())
+    }
+
+    async fn call<T>(
+        &self,
+        doing: &'static str,
+        answer: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, KubernetesError> {
+        let call = async {
+            timeout(CALL_LIMIT, answer)
+                .await
+                .map_err(|_elapsed| KubernetesError::TimedOut { doing })?
+                .map_err(|source| KubernetesError::Api {
+                    doing,
+                    source: Box::new(source),
+                })
+        };
+        self.calls.count(call).await
     }
 }
 
 fn params() -> ListParams {
     ListParams::default().limit(LIST_LIMIT)
-}
-
-async fn call<T>(
-    doing: &'static str,
-    answer: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, KubernetesError> {
-    timeout(CALL_LIMIT, answer)
-        .await
-        .map_err(|_elapsed| KubernetesError::TimedOut { doing })?
-        .map_err(|source| KubernetesError::Api {
-            doing,
-            source: Box::new(source),
-        })
 }
 
 fn deployment_state(deployment: &Deployment) -> DeploymentState {

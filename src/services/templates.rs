@@ -18,6 +18,7 @@ use url::Url;
 use super::text::{ReadError, read_limited};
 use crate::domain::{
     deploy::Method,
+    metrics::{Calls, Metrics},
     tosca::{self, Template, TemplateError},
     yaml,
 };
@@ -108,6 +109,7 @@ enum Source {
 pub struct TemplatesClient {
     source: Source,
     remembered: Mutex<BTreeMap<&'static str, Template>>,
+    calls: Calls,
 }
 
 fn key(method: Method) -> &'static str {
@@ -138,7 +140,15 @@ impl TemplatesClient {
         Ok(Self {
             source,
             remembered: Mutex::new(BTreeMap::new()),
+            calls: Calls::to("templates"),
         })
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: &Metrics) -> Self {
+        self.calls = self.calls.counted_by(metrics);
+        self
     }
 
     /// Reads and merges the templates of a method, and remembers the result.
@@ -170,7 +180,7 @@ impl TemplatesClient {
 
     async fn read(&self, file: &'static str) -> Result<String, TemplatesError> {
         match &self.source {
-            Source::Web { http, base } => read_web(http, base, file).await,
+            Source::Web { http, base } => self.calls.count(read_web(http, base, file)).await,
             Source::Folder(folder) => {
                 let path = folder.join(file);
                 read_file(&path)

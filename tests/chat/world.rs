@@ -19,6 +19,7 @@ use pangeo_bot::domain::deploy::CheckinInstance;
 use pangeo_bot::domain::health::{Gateway, Health};
 use pangeo_bot::domain::ids::{DiscordChannelId, DiscordRoleId, DiscordUserId, PlanId};
 use pangeo_bot::domain::links::{LinkSigner, OperationLinks};
+use pangeo_bot::domain::metrics::Metrics;
 use pangeo_bot::domain::names::HostName;
 use pangeo_bot::domain::operation::{Operation, StepState};
 use pangeo_bot::domain::person::{Person, Role};
@@ -258,6 +259,7 @@ impl World {
                 Duration::from_secs(3600),
             ),
             health: Health::new(),
+            metrics: Metrics::new(),
             wake: Waker::new().subscribe(),
         };
         Self {

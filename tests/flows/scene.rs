@@ -163,6 +163,13 @@ impl Scene {
         );
     }
 
+    /// What the bot counts about itself.
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.bot.settings().web);
+        let answer = reqwest::get(url).await.unwrap();
+        answer.text().await.unwrap()
+    }
+
     /// Checks that nothing unexpected happened to the services.
     pub(crate) fn nothing_unexpected(&self) {
         assert_eq!(self.world.discord.unexpected_calls(), Vec::<String>::new());

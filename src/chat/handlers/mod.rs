@@ -20,6 +20,7 @@ mod plan;
 mod status;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use secrecy::SecretString;
@@ -83,8 +84,8 @@ impl Call<'_> {
 }
 
 /// A command arrived.
-pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction) {
-    let ticket = Ticket::of_command(&interaction);
+pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction, received: Instant) {
+    let mut ticket = Ticket::of_command(&interaction, received);
     let (name, given) = path_and_options(&interaction);
     let Some(command) = shared.parts.catalogue.get(&name) else {
         shared
@@ -92,6 +93,7 @@ pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction) {
             .await;
         return;
     };
+    ticket.name.clone_from(&name);
     let caller = match shared.access.check(&ticket.caller, &command.may_run) {
         Ok(caller) => caller,
         Err(refusal) => return shared.refuse(&ticket, &name, &refusal).await,

@@ -40,6 +40,8 @@ pub use host_key::{HostKey, HostKeyError};
 
 use connect::PrivateDir;
 
+use crate::domain::metrics::{Calls, Metrics};
+
 /// How long a connection may take to open, until the key is accepted.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 
@@ -75,6 +77,7 @@ pub struct FrontendAccess {
 pub struct FrontendClient {
     work_dir: Arc<Path>,
     connect_limit: Duration,
+    calls: Calls,
 }
 
 impl FrontendClient {
@@ -90,7 +93,15 @@ impl FrontendClient {
         Ok(Self {
             work_dir: work_dir.into(),
             connect_limit: CONNECT_LIMIT,
+            calls: Calls::to("frontend"),
         })
+    }
+
+    /// Counts its calls, and those of its connections, there.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: &Metrics) -> Self {
+        self.calls = self.calls.counted_by(metrics);
+        self
     }
 
     /// Another limit for opening a connection, in whole seconds; [`CONNECT_LIMIT`] unless set.
@@ -109,7 +120,8 @@ impl FrontendClient {
         address: IpAddr,
         port: u16,
     ) -> Result<HostKey, FrontendError> {
-        host_key::scan(address, port, self.connect_limit).await
+        let scan = host_key::scan(address, port, self.connect_limit);
+        self.calls.count(scan).await
     }
 
     /// Opens a connection.
@@ -117,12 +129,14 @@ impl FrontendClient {
     /// # Errors
     /// See [`FrontendError`]; a changed host key needs a person.
     pub async fn connect(&self, access: &FrontendAccess) -> Result<Frontend, FrontendError> {
-        let (session, dir) = connect::open(&self.work_dir, access, self.connect_limit).await?;
+        let open = connect::open(&self.work_dir, access, self.connect_limit);
+        let (session, dir) = self.calls.count(open).await?;
         Ok(Frontend {
             session,
             dir,
             forwards: AtomicU32::new(0),
             address: SocketAddr::new(access.address, access.port),
+            calls: self.calls.clone(),
         })
     }
 }
@@ -160,6 +174,7 @@ pub struct Frontend {
     dir: PrivateDir,
     forwards: AtomicU32,
     address: SocketAddr,
+    calls: Calls,
 }
 
 impl Frontend {
@@ -199,12 +214,15 @@ impl Frontend {
         limit: Duration,
     ) -> Result<Output, FrontendError> {
         let program = program_of(args);
-        timeout(limit, self.run_unbounded(args, input))
-            .await
-            .map_err(|_elapsed| FrontendError::TimedOut {
-                doing: format!("run `{program}`"),
-                limit,
-            })?
+        let run = async {
+            timeout(limit, self.run_unbounded(args, input))
+                .await
+                .map_err(|_elapsed| FrontendError::TimedOut {
+                    doing: format!("run `{program}`"),
+                    limit,
+                })?
+        };
+        self.calls.count(run).await
     }
 
     /// Runs a program that must end with status 0.
@@ -214,6 +232,11 @@ impl Frontend {
     pub async fn run_ok(&self, args: &[&str], input: &[u8]) -> Result<Output, FrontendError> {
         let output = self.run_within(args, input, COMMAND_LIMIT).await?;
         succeeded(args, output)
+    }
+
+    /// How calls to what lies behind this front end are counted.
+    pub(crate) fn calls_to(&self, service: &'static str) -> Calls {
+        self.calls.also_to(service)
     }
 
     /// Whether the connection still lives.

@@ -36,6 +36,7 @@ pub use answers::{
 pub use credentials::{CloudCredential, CredentialError, ImCredentials, ImLogin, TokenCell};
 pub use error::ImError;
 
+use crate::domain::metrics::{Calls, Metrics};
 use crate::domain::names::InfrastructureId;
 
 /// The time limit of calls in which IM itself asks a cloud or fetches imports of a template.
@@ -50,6 +51,7 @@ pub struct ImClient {
     http: reqwest::Client,
     base: Url,
     credentials: ImCredentials,
+    calls: Calls,
 }
 
 /// Whether to configure the machines after a change.
@@ -99,7 +101,15 @@ impl ImClient {
             http,
             base,
             credentials,
+            calls: Calls::to("im"),
         }
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: &Metrics) -> Self {
+        self.calls = self.calls.counted_by(metrics);
+        self
     }
 
     /// The `Authorization` header as it is now. **Secret**: it goes into the template of an elastic

@@ -73,10 +73,13 @@ impl ImClient {
         call: &'static str,
         request: RequestBuilder,
     ) -> Result<String, ImError> {
-        let response = self.send(call, request).await?;
-        let bytes = read_limited(response, MAX_ANSWER)
-            .await
-            .map_err(|error| ImError::from_read(call, error))?;
+        let answer = async {
+            let response = self.send(call, request).await?;
+            read_limited(response, MAX_ANSWER)
+                .await
+                .map_err(|error| ImError::from_read(call, error))
+        };
+        let bytes = self.calls.count(answer).await?;
         String::from_utf8(bytes).map_err(|_quotes_it| not_understood(call, "it is not UTF-8"))
     }
 
@@ -121,10 +124,13 @@ impl ImClient {
         request: RequestBuilder,
         from: u64,
     ) -> Result<ContMsg, ImError> {
-        let response = self.send(call, request.timeout(SLOW_CALL)).await?;
-        let tail = read_tail(response, MAX_CONTMSG_PIECE, MAX_CONTMSG)
-            .await
-            .map_err(|error| ImError::from_read(call, error))?;
+        let answer = async {
+            let response = self.send(call, request.timeout(SLOW_CALL)).await?;
+            read_tail(response, MAX_CONTMSG_PIECE, MAX_CONTMSG)
+                .await
+                .map_err(|error| ImError::from_read(call, error))
+        };
+        let tail = self.calls.count(answer).await?;
         Ok(piece(&tail.bytes, tail.total, from))
     }
 }
