@@ -264,6 +264,9 @@ impl Calls {
     }
 
     /// Makes one call. One that is dropped before its answer is not counted.
+    ///
+    /// # Errors
+    /// Those of the call.
     pub async fn count<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let began = Instant::now();
         let answer = call.await;
