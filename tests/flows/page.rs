@@ -54,17 +54,19 @@ async fn ana_types_a_deploy_and_ben_reacts_on_the_page(pool: PgPool) {
         .unwrap();
 
     open_as(&browser, &scene, "ben").await;
-    let reaction = format!("[data-id='{}'] .reaction", plan.id);
+    let reaction = format!("[data-id='{}'] .reaction[data-emoji='✅']", plan.id);
     browser.click(&reaction).await.unwrap();
-    browser
-        .wait_for_text(".message", &format!("https://{HOST}"))
-        .await
-        .unwrap();
+    // The plan names the host and Grafana too: only the bot's last word has these lines.
+    for line in [
+        format!("Hub: https://{HOST}/"),
+        format!("Grafana: https://{HOST}/grafana/"),
+    ] {
+        browser.wait_for_text(".message", &line).await.unwrap();
+    }
     scene.sees("succeeded").await;
-    browser.wait_for_text(".message", "Grafana").await.unwrap();
     browser.click(".thread-card").await.unwrap();
     browser
-        .wait_for_text("#side .message", "record-revision")
+        .wait_for_text("#side .message", "✓ record-revision")
         .await
         .unwrap();
     assert_eq!(
