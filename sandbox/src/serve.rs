@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,13 @@ impl Background {
     pub(crate) fn serve(&self, listener: TcpListener, router: Router) {
         let ended = self.ended();
         tokio::spawn(async move {
+            // Without this an answer may wait 40 ms for the ACK of the one before (Nagle with
+            // delayed ACKs), which no public API does.
+            let listener = listener.tap_io(|stream| {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::warn!(%error, "a connection of the sandbox stays slow");
+                }
+            });
             let stopped = axum::serve(listener, router)
                 .with_graceful_shutdown(async move { ended.cancelled().await });
             if let Err(error) = stopped.await {
