@@ -4,7 +4,7 @@
 //!
 //! | row | how |
 //! |---|---|
-//! | acknowledge | the sandbox's Discord sends `/pangeo help` at a steady rate and takes the time from each dispatch to the callback; a bare serenity bot gets the same in its own Discord right after |
+//! | acknowledge | the sandbox's Discord sends `/pangeo help` at a steady rate and takes the time from each dispatch to the callback; a bare serenity bot gets the same in a Discord of its own, before and after |
 //! | processor time | of the bot's process in `/proc`, over the same commands |
 //! | own time in a deploy | from the bot's `/metrics`, before the approval and after the end: the time of all attempts of steps (with what is read and written for them) less the time of all calls to outside systems |
 //! | idle | the process in `/proc`, a minute after its start |
@@ -24,7 +24,7 @@ use anyhow::Context as _;
 
 use setting::Setting;
 
-/// Measures everything, in about three minutes.
+/// Measures everything, in about three minutes and a half.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     println!("{}", setting::machine()?);
