@@ -782,8 +782,10 @@ async fn a_stop_asks_a_person_what_to_do(pool: PgPool) {
     let told = world.discord.messages(thread.id);
     let summary = told
         .iter()
-        .find(|m| m.says("stands still: IM refused the token"))
+        .find(|m| m.says("stands still") && m.says("IM refused the token"))
         .unwrap();
+    // The lines of the steps that failed say why, the first line does not repeat it.
+    assert!(summary.says("`geo` stands still\n"), "{}", summary.text());
     assert!(
         summary.says("hint: renew it, then retry"),
         "{}",

@@ -129,7 +129,8 @@ impl Looks {
             Ok(Ok(nodes)) => {
                 let ready = nodes.iter().filter(|node| node.ready).count();
                 let workers = nodes.iter().filter(|node| !node.is_control_plane).count();
-                format!("{ready} of {} ready, {workers} workers", nodes.len())
+                let s = if workers == 1 { "" } else { "s" };
+                format!("{ready} of {} ready, {workers} worker{s}", nodes.len())
             }
             Ok(Err(error)) => format!("unknown: {error}"),
             Err(_) => "unknown: the front end does not answer".to_owned(),

@@ -142,9 +142,12 @@ impl Planner {
             && read_expiry(&token).is_some_and(|at| at <= self.store.clock().now())
         {
             problems.push(
-                "the bot's access token for IM has expired: renew it in the configuration"
+                "the bot's access token for IM has expired: whoever runs the bot must renew it, \
+                 then ask again"
                     .to_owned(),
             );
+            // IM would say the same.
+            return Ok(problems);
         }
         match self.services.im.list().await {
             Ok(_) => {}

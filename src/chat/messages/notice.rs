@@ -25,10 +25,10 @@ pub(crate) fn view(clean: &Clean, key: &str, notice: &Notice, roles: Vec<Discord
         card: Some(Card {
             title: cut(&clean.redact(&notice.title), 200),
             text: cut(&clean.markdown(&notice.text), TEXT),
-            shade: if notice.review_of.is_some() {
-                Shade::Warn
-            } else {
-                Shade::Neutral
+            shade: match (notice.review_of, key.starts_with("hub/")) {
+                (Some(_plan), _) => Shade::Warn,
+                (None, true) => Shade::Good,
+                (None, false) => Shade::Neutral,
             },
             fields: Vec::new(),
             footer: reference(key),

@@ -112,7 +112,7 @@ fn state(clean: &Clean, shown: &Shown<'_>) -> String {
             };
             let operation = shown.operation.map_or_else(String::new, |operation| {
                 format!(
-                    "\noperation `{}` runs in the thread below",
+                    "\noperation `{}` is in the thread below",
                     operation.short()
                 )
             });

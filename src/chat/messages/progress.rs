@@ -29,13 +29,13 @@ pub(crate) fn view(clean: &Clean, shown: &Shown<'_>) -> View {
     for step in shown.steps {
         let _written = writeln!(text, "{}", step_line(clean, step, shown.now));
     }
-    if let Some(line) = shown.last_line.filter(|_line| !operation.state.is_final()) {
+    if let Some(line) = shown.last_line.filter(|_line| moves(operation.state)) {
         let _written = writeln!(text, "\n{}", clean.code(&cut(&line.text, 300)));
     }
     let _written = write!(
         text,
         "\n{}\n[page with the whole log]({})",
-        note(clean, operation),
+        note(clean, operation, shown.steps),
         shown.link
     );
     View {
@@ -51,10 +51,26 @@ pub(crate) fn view(clean: &Clean, shown: &Shown<'_>) -> View {
     }
 }
 
-/// What runs, and where it stands.
+/// Whether an operation goes on by itself.
+fn moves(state: OperationState) -> bool {
+    match state {
+        OperationState::Queued | OperationState::Running | OperationState::Waiting => true,
+        OperationState::Stopped
+        | OperationState::Succeeded
+        | OperationState::Failed
+        | OperationState::Cancelled
+        | OperationState::Undone => false,
+    }
+}
+
+/// What runs, and where it stands. Whether it waits between two looks is no news: its step says
+/// what for.
 pub(crate) fn title(clean: &Clean, operation: &Operation) -> String {
     let words = clean.redact(&format!("{} {}", operation.command, operation.target));
-    let state = operation.state.as_str();
+    let state = match operation.state {
+        OperationState::Waiting => OperationState::Running.as_str(),
+        other => other.as_str(),
+    };
     match operation.direction {
         Direction::Do => format!("{words} · {state}"),
         Direction::Undo => format!("undo {words} · {state}"),
@@ -121,17 +137,17 @@ pub(crate) fn step_line(clean: &Clean, step: &StepRow, now: DateTime<Utc>) -> St
     }
 }
 
-fn note(clean: &Clean, operation: &Operation) -> String {
+fn note(clean: &Clean, operation: &Operation, steps: &[StepRow]) -> String {
     let since = operation.started_at.unwrap_or(operation.created_at);
     let mut text = match operation.state {
         OperationState::Queued => {
             format!("waits for its turn on {}", clean.code(&operation.target))
         }
         OperationState::Running | OperationState::Waiting => format!("started {}", when(since)),
-        OperationState::Stopped => {
-            let reason = operation.stop_reason.as_deref().unwrap_or("it stopped");
-            format!("stopped: {}", clean.ours(&cut(reason, 600)))
-        }
+        OperationState::Stopped => match untold_reason(operation, steps) {
+            Some(reason) => format!("stopped: {}", clean.ours(&cut(reason, 600))),
+            None => "stopped".to_owned(),
+        },
         OperationState::Succeeded
         | OperationState::Failed
         | OperationState::Cancelled
@@ -149,6 +165,17 @@ fn note(clean: &Clean, operation: &Operation) -> String {
         let _written = write!(text, "\nhint: {}", clean.ours(&cut(hint, 600)));
     }
     text
+}
+
+/// Why an operation stopped, unless the line of a failed step says it.
+pub(super) fn untold_reason<'a>(operation: &'a Operation, steps: &[StepRow]) -> Option<&'a str> {
+    let is_told = |reason: &&str| {
+        steps.iter().any(|step| {
+            let error = step.error.as_deref().filter(|error| !error.is_empty());
+            step.state == StepState::Failed && error.is_some_and(|error| reason.contains(error))
+        })
+    };
+    operation.stop_reason.as_deref().filter(|reason| !is_told(reason))
 }
 
 /// What can be done with an operation now.
@@ -288,10 +315,16 @@ pub(crate) mod tests {
         failed.error = Some("host key changed".to_owned());
         let view = shown(&operation, &[failed], None);
         let text = view.card.unwrap().text;
+        // The step says why, so that the line below does not repeat it.
         assert!(text.contains("✗ **`connect`**: host key changed"), "{text}");
-        assert!(text.contains("stopped: the host key changed\nhint: compare it, then retry"));
+        assert!(
+            text.contains("\nstopped\nhint: compare it, then retry"),
+            "{text}"
+        );
         let labels: Vec<&str> = view.buttons.iter().map(|button| button.label).collect();
         assert_eq!(labels, ["Retry", "Undo…", "Leave"]);
+        let without = shown(&operation, &[], None).card.unwrap().text;
+        assert!(without.contains("stopped: the host key changed"), "{without}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{how_long, progress, reference};
 use crate::chat::text::{Clean, cut};
 use crate::chat::view::{Card, File, View};
 use crate::domain::cluster::Cluster;
+use crate::domain::deploy::{Auth, DeployOptions};
 use crate::domain::message::Notice;
 use crate::domain::operation::{Operation, OperationState, StepRow, StepState};
 
@@ -23,7 +24,7 @@ pub(crate) struct Shown<'a> {
 /// The message; it calls who asked.
 pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
     let operation = shown.operation;
-    let mut text = outcome(clean, operation);
+    let mut text = outcome(clean, operation, shown.steps);
     for step in shown.steps {
         match step.state {
             StepState::Failed | StepState::Left => {
@@ -41,6 +42,9 @@ pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
         && let Some(cluster) = shown.cluster
     {
         fields.extend(addresses(cluster));
+        if let Some(hint) = first_login(cluster) {
+            let _written = write!(text, "\nhint: {hint}");
+        }
     }
     fields.push((
         "Log".to_owned(),
@@ -70,18 +74,15 @@ pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
     }
 }
 
-fn outcome(clean: &Clean, operation: &Operation) -> String {
+fn outcome(clean: &Clean, operation: &Operation, steps: &[StepRow]) -> String {
     let target = clean.code(&operation.target);
     let since = operation.started_at.unwrap_or(operation.created_at);
     let took = operation.ended_at.map_or_else(String::new, |end| {
         format!(" after {}", how_long(end - since))
     });
-    let reason = operation
-        .stop_reason
-        .as_deref()
-        .map_or_else(String::new, |reason| {
-            format!(": {}", clean.ours(&cut(reason, 800)))
-        });
+    let reason = progress::untold_reason(operation, steps).map_or_else(String::new, |reason| {
+        format!(": {}", clean.ours(&cut(reason, 800)))
+    });
     match operation.state {
         OperationState::Succeeded => format!("{target} is ready{took}"),
         OperationState::Stopped => {
@@ -103,6 +104,20 @@ pub(crate) fn addresses(cluster: &Cluster) -> Vec<(String, String)> {
         ("Hub".to_owned(), format!("https://{host}/")),
         ("Grafana".to_owned(), format!("https://{host}/grafana/")),
     ]
+}
+
+/// What must be done at once where anybody may sign up. Said to who asked, not to the channel.
+fn first_login(cluster: &Cluster) -> Option<String> {
+    let options: DeployOptions = serde_json::from_value(cluster.options.clone()).ok()?;
+    match options.auth {
+        // NativeAuthenticator lets an administrator's name in without being accepted first:
+        // https://native-authenticator.readthedocs.io (read 2026-11).
+        Auth::Native => Some(format!(
+            "sign up as `admin` at https://{}/hub/signup now: the first to take that name is the administrator",
+            cluster.host.as_str()
+        )),
+        Auth::CheckIn(_) => None,
+    }
 }
 
 /// The public message about a new hub.
@@ -181,6 +196,24 @@ mod tests {
         assert!(card.fields.contains(&hub));
         assert_eq!(card.footer, "operation deadbeef-3");
         assert!(view.buttons.is_empty());
+    }
+
+    #[test]
+    fn a_hub_with_native_login_says_how_to_become_its_administrator() {
+        let options = crate::domain::deploy::tests::options();
+        let mut cluster = cluster();
+        cluster.options = serde_json::to_value(&options).unwrap();
+        assert_eq!(first_login(&cluster), None);
+        let options = DeployOptions {
+            auth: Auth::Native,
+            ..options
+        };
+        cluster.options = serde_json::to_value(&options).unwrap();
+        let hint = first_login(&cluster).unwrap();
+        assert!(
+            hint.contains("https://geo.vm.fedcloud.eu/hub/signup"),
+            "{hint}"
+        );
     }
 
     #[test]
