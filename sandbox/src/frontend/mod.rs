@@ -290,7 +290,12 @@ impl FrontEnds {
     pub fn fill_disk(&self, infrastructure: &str, full: bool) -> anyhow::Result<()> {
         let file = self.root(infrastructure)?.join("var/tmp/.filler");
         if !full {
-            return std::fs::remove_file(&file).context("empty the disk");
+            return match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(error).context("empty the disk")
+                }
+                _removed_or_never_full => Ok(()),
+            };
         }
         let written = std::fs::write(&file, vec![0_u8; 8 * 1024 * 1024]);
         match written {

@@ -12,6 +12,7 @@
 
 pub mod bot;
 pub mod panel;
+mod ports;
 mod settings;
 
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use crate::discord::{Discord, DiscordOptions};
 use crate::dns::{Dns, DnsOptions};
 use crate::frontend::{FrontEnds, FrontEndsOptions};
 use crate::im::{Im, ImOptions, SpeedOptions};
+use ports::Ports;
 
 /// How fast the pretend cloud is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +114,7 @@ impl World {
         let dir = options.dir;
         std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
         let file = |name: &str| options.keep_state.then(|| dir.join(name));
-        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let ports = Ports::new(options.listen, file("ports.json"))?;
         let discord = Discord::start(DiscordOptions {
             listen: options.listen,
             state_file: file("discord.json"),
@@ -121,8 +123,8 @@ impl World {
         .await
         .context("start Discord")?;
         let dns = Dns::start(DnsOptions {
-            listen: any,
-            name_server: any,
+            listen: ports.choose("dns", 3)?,
+            name_server: ports.choose("name-server", 4)?,
             state_file: file("dns.json"),
             propagation: match options.speed {
                 Speed::Tests => Duration::ZERO,
@@ -132,7 +134,7 @@ impl World {
         .await
         .context("start Dynamic DNS")?;
         let checkin = Checkin::start(CheckinOptions {
-            listen: any,
+            listen: ports.choose("checkin", 5)?,
             state_file: file("checkin.json"),
             token_lifetime: Duration::from_secs(3600),
         })
@@ -148,7 +150,7 @@ impl World {
         .await
         .context("start the front ends")?;
         let im = Im::start(ImOptions {
-            listen: any,
+            listen: ports.choose("im", 2)?,
             state_file: file("im.json"),
             speed: match options.speed {
                 Speed::Tests => SpeedOptions::for_tests(),

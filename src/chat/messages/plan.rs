@@ -111,10 +111,7 @@ fn state(clean: &Clean, shown: &Shown<'_>) -> String {
                 None => format!("approved by {by}"),
             };
             let operation = shown.operation.map_or_else(String::new, |operation| {
-                format!(
-                    "\noperation `{}` is in the thread below",
-                    operation.short()
-                )
+                format!("\noperation `{}` is in the thread below", operation.short())
             });
             format!("{by}{operation}")
         }

@@ -175,7 +175,10 @@ pub(super) fn untold_reason<'a>(operation: &'a Operation, steps: &[StepRow]) -> 
             step.state == StepState::Failed && error.is_some_and(|error| reason.contains(error))
         })
     };
-    operation.stop_reason.as_deref().filter(|reason| !is_told(reason))
+    operation
+        .stop_reason
+        .as_deref()
+        .filter(|reason| !is_told(reason))
 }
 
 /// What can be done with an operation now.
@@ -324,7 +327,10 @@ pub(crate) mod tests {
         let labels: Vec<&str> = view.buttons.iter().map(|button| button.label).collect();
         assert_eq!(labels, ["Retry", "Undo…", "Leave"]);
         let without = shown(&operation, &[], None).card.unwrap().text;
-        assert!(without.contains("stopped: the host key changed"), "{without}");
+        assert!(
+            without.contains("stopped: the host key changed"),
+            "{without}"
+        );
     }
 
     #[test]

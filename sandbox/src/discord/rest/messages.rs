@@ -135,8 +135,9 @@ impl Discord {
         mut message: Message,
         call: &Call,
     ) -> ApiResult<Message> {
+        // Filling in a deferred answer does not count as an edit.
+        message.edited = (!message.is_loading()).then(Utc::now);
         message.flags &= !LOADING;
-        message.edited = Some(Utc::now());
         self.fill(state, &mut message, call)?;
         if let Some(place) = state.message_mut(message.channel_id, message.id) {
             place.clone_from(&message);

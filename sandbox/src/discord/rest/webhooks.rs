@@ -196,15 +196,7 @@ impl Discord {
         let mut state = self.state.change();
         let message = self.response_message(&state, &record, which)?;
         let is_original = record.original == Some(message.id);
-        let first = message.is_loading();
-        let mut message = self.edit(&mut state, message, call)?;
-        if first {
-            // Filling in a deferred answer does not count as an edit.
-            message.edited = None;
-            if let Some(kept) = state.message_mut(message.channel_id, message.id) {
-                kept.edited = None;
-            }
-        }
+        let message = self.edit(&mut state, message, call)?;
         if is_original && matches!(record.stage, Stage::Deferred | Stage::DeferredUpdate) {
             record.stage = Stage::Answered;
             record.answer = record.original;
