@@ -34,6 +34,7 @@ use crate::domain::ids::{DiscordChannelId, DiscordMessageId, DiscordUserId, Oper
 use crate::domain::message::{MessageKind, OutboxMessage, Place};
 use crate::domain::metrics::Outcome;
 use crate::domain::operation::OperationState;
+use crate::operations::start::DEPLOY_COMMAND;
 use crate::store::{Store, StoreError};
 
 /// How many messages are claimed at once, and for how long. When a claim ends too early, nonce and
@@ -261,7 +262,7 @@ impl Poster {
         };
         let key = format!("hub/{id}");
         if operation.state != OperationState::Succeeded
-            || operation.command != "deploy"
+            || operation.command != DEPLOY_COMMAND
             || self.store().message(&key).await?.is_some()
         {
             return Ok(());

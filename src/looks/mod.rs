@@ -41,6 +41,8 @@ pub struct Report {
     pub fields: Vec<(String, String)>,
     /// What to do next.
     pub hint: Option<String>,
+    /// Text files, by name.
+    pub files: Vec<(String, String)>,
 }
 
 impl Report {
@@ -52,6 +54,7 @@ impl Report {
             text: text.into(),
             fields: Vec::new(),
             hint: None,
+            files: Vec::new(),
         }
     }
 
@@ -59,6 +62,13 @@ impl Report {
     #[must_use]
     pub fn field(mut self, name: &str, value: impl Into<String>) -> Self {
         self.fields.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Adds a text file.
+    #[must_use]
+    pub fn file(mut self, name: impl Into<String>, content: impl Into<String>) -> Self {
+        self.files.push((name.into(), content.into()));
         self
     }
 

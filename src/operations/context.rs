@@ -39,17 +39,20 @@ pub struct StepContext<'a> {
 }
 
 impl StepContext<'_> {
-    /// The options of the deployment.
+    /// The options of the operation's command, as its plan kept them.
+    ///
+    /// # Errors
+    /// When they were written by a version that this one does not understand.
+    pub fn options<T: DeserializeOwned>(&self) -> Result<T, StepError> {
+        readable("the options of an operation", &self.operation.options)
+    }
+
+    /// The options with which the cluster was deployed, whatever this operation is.
     ///
     /// # Errors
     /// When they were written by a version that this one does not understand.
     pub fn deploy_options(&self) -> Result<DeployOptions, StepError> {
-        serde_json::from_value(self.operation.options.clone()).map_err(|error| {
-            StepError::Store(StoreError::Unreadable {
-                what: "the options of an operation",
-                problem: error.to_string(),
-            })
-        })
+        readable("the options of a cluster", &self.cluster.options)
     }
 
     /// What an earlier step handed on.
@@ -142,4 +145,16 @@ impl StepContext<'_> {
     pub fn host_secrets(&self) -> SecretOwner {
         SecretOwner::Host(self.cluster.host.clone())
     }
+}
+
+fn readable<T: DeserializeOwned>(
+    what: &'static str,
+    value: &serde_json::Value,
+) -> Result<T, StepError> {
+    serde_json::from_value(value.clone()).map_err(|error| {
+        StepError::Store(StoreError::Unreadable {
+            what,
+            problem: error.to_string(),
+        })
+    })
 }

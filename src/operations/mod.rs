@@ -37,6 +37,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+/// The field of a step's output that the summary shows to people, one line.
+pub const TOLD: &str = "told";
+
 /// How far one run of a step came.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {
@@ -55,6 +58,11 @@ impl Progress {
     /// Done, with nothing to hand on.
     pub fn done() -> Self {
         Self::Done(serde_json::json!({}))
+    }
+
+    /// Done, with a line for the summary.
+    pub fn told(line: impl Into<String>) -> Self {
+        Self::Done(serde_json::json!({TOLD: line.into()}))
     }
 }
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::error::StepError;
+use super::start::DEPLOY_COMMAND;
 use super::steps::Registry;
 use super::{Progress, Services, Step, StepContext, Undo, Waker};
 use crate::domain::cluster::Phase;
@@ -254,7 +255,8 @@ impl Runner {
             StepState::Pending | StepState::Undone | StepState::Left => false,
         });
         let Some(row) = row else {
-            let phase = Some(Phase::Removed);
+            // Only what created the cluster takes it away.
+            let phase = (operation.command == DEPLOY_COMMAND).then_some(Phase::Removed);
             return Ok(Next::Rest(Rest::Ended(OperationState::Undone), phase));
         };
         if let Some(stop) = self.must_stop(operation, &row.name) {

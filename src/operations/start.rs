@@ -10,11 +10,14 @@ use crate::domain::deploy::DeployOptions;
 use crate::domain::ids::{OperationId, PlanId};
 use crate::domain::names::ClusterName;
 use crate::domain::plan::{Plan, PlanState};
-use crate::store::operations::Started;
+use crate::store::operations::{StartOn, Started};
 use crate::store::{Store, StoreError};
 
 /// The command whose plans undo an operation.
 pub const UNDO_COMMAND: &str = "ops undo";
+
+/// The command that creates a cluster; all others are about one that is there.
+pub const DEPLOY_COMMAND: &str = "deploy";
 
 /// What became of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,19 +105,23 @@ impl Starter {
             };
             self.store.start_undo(plan, operation.id, time_limit).await
         } else {
-            let current = self
-                .store
-                .cluster_by_name(&plan.essence.target)
-                .await?
-                .map_or(0, |c| c.revision);
+            let cluster = self.store.cluster_by_name(&plan.essence.target).await?;
+            let current = cluster.as_ref().map_or(0, |cluster| cluster.revision);
             if current != plan.essence.target_revision {
                 let why = format!("`{}` is at revision {current} now", plan.essence.target);
                 return self.void(plan, &why).await;
             }
-            let new = new_cluster(plan)?;
-            self.store
-                .start_with_new_cluster(plan, &new, time_limit)
-                .await
+            match cluster {
+                _ if command == DEPLOY_COMMAND => {
+                    let new = new_cluster(plan)?;
+                    self.store.start(plan, StartOn::New(&new), time_limit).await
+                }
+                Some(cluster) => {
+                    let on = StartOn::Existing(cluster.id);
+                    self.store.start(plan, on, time_limit).await
+                }
+                None => return self.void(plan, "the cluster is not there any more").await,
+            }
         };
         match started {
             Ok(Started::New(id)) => Ok(StartOutcome::Started(id)),

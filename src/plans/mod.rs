@@ -16,6 +16,7 @@ use chrono::TimeDelta;
 
 use crate::commands::value::Options;
 use crate::commands::{Catalogue, Command};
+use crate::domain::cluster::{Cluster, Phase};
 use crate::domain::ids::{DiscordChannelId, PlanId};
 use crate::domain::names::HostName;
 use crate::domain::person::Person;
@@ -23,6 +24,7 @@ use crate::domain::plan::{
     ApprovalRule, Plan, PlanContent, PlanDigest, PlanEssence, PlanFile, PlanState,
 };
 use crate::operations::Services;
+use crate::operations::start::{DEPLOY_COMMAND, UNDO_COMMAND};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Store, StoreError};
 
@@ -124,8 +126,8 @@ impl Planner {
         }
         let name = command.name();
         let draft = match name.as_str() {
-            "deploy" => self.draft_deploy(command, options).await?,
-            crate::operations::start::UNDO_COMMAND => self.draft_undo(options).await?,
+            DEPLOY_COMMAND => self.draft_deploy(command, options).await?,
+            UNDO_COMMAND => self.draft_undo(options).await?,
             _ => return Err(PlanError::NoPlan { command: name }),
         };
         match draft {
@@ -147,7 +149,7 @@ impl Planner {
         requester: &Person,
         channel: DiscordChannelId,
     ) -> Result<Planned, PlanError> {
-        let name = crate::operations::start::UNDO_COMMAND;
+        let name = UNDO_COMMAND;
         let no_plan = || PlanError::NoPlan {
             command: name.to_owned(),
         };
@@ -161,6 +163,28 @@ impl Planner {
                 problems.iter().map(ToString::to_string).collect(),
             )),
         }
+    }
+
+    /// The cluster that a command is about, if it runs.
+    #[expect(
+        dead_code,
+        reason = "the commands of a running cluster follow, one by one"
+    )]
+    async fn running_cluster(&self, name: &str) -> Result<Result<Cluster, Vec<String>>, PlanError> {
+        let shown = name.replace('`', "'");
+        let Some(cluster) = self.store.cluster_by_name(name).await? else {
+            return Ok(Err(vec![format!(
+                "there is no cluster `{shown}`; `/pangeo list` shows those that exist"
+            )]));
+        };
+        Ok(if cluster.phase == Phase::Running {
+            Ok(cluster)
+        } else {
+            Err(vec![format!(
+                "`{shown}` is {}; this works on a running cluster only",
+                cluster.phase.as_str()
+            )])
+        })
     }
 
     async fn keep(

@@ -4,6 +4,7 @@ use super::{Draft, PlanError, Planner};
 use crate::commands::value::Options;
 use crate::domain::operation::{OperationState, StepState};
 use crate::domain::plan::PlanContent;
+use crate::operations::start::DEPLOY_COMMAND;
 
 impl Planner {
     pub(super) async fn draft_undo(
@@ -48,10 +49,7 @@ impl Planner {
             ),
             difference: done.iter().map(|step| format!("- {step}")).collect(),
             estimate: Vec::new(),
-            warnings: vec![
-                "The infrastructure is deleted with everything on it, user volumes included"
-                    .to_owned(),
-            ],
+            warnings: warnings(&operation.command),
         };
         Ok(Ok(Draft {
             target: operation.target.clone(),
@@ -61,5 +59,15 @@ impl Planner {
             content,
             files: Vec::new(),
         }))
+    }
+}
+
+fn warnings(command: &str) -> Vec<String> {
+    if command == DEPLOY_COMMAND {
+        vec![
+            "The infrastructure is deleted with everything on it, user volumes included".to_owned(),
+        ]
+    } else {
+        Vec::new()
     }
 }

@@ -162,6 +162,15 @@ pub enum Rest {
     Ended(OperationState),
 }
 
+/// The cluster that an operation is about.
+#[derive(Clone, Copy, Debug)]
+pub enum StartOn<'a> {
+    /// It is created in the same transaction.
+    New(&'a NewCluster),
+    /// It is there.
+    Existing(ClusterId),
+}
+
 async fn fence(connection: &mut PgConnection, claim: Claim) -> Result<(), StoreError> {
     let ours = sqlx::query!(
         "select id from operations where id = $1 and attempt = $2 for update",
@@ -221,15 +230,15 @@ async fn insert_operation(
 }
 
 impl Store {
-    /// Starts the operation of an approved plan that creates a cluster: plan, cluster, operation,
-    /// steps, audit row and first message in one transaction.
+    /// Starts the operation of an approved plan: plan, operation, steps, audit row and first
+    /// message in one transaction, and the cluster where it is new.
     ///
     /// # Errors
     /// [`StoreError::Taken`] when the name or host was taken meanwhile: the plan is void.
-    pub async fn start_with_new_cluster(
+    pub async fn start(
         &self,
         plan: &Plan,
-        new: &NewCluster,
+        on: StartOn<'_>,
         time_limit: Duration,
     ) -> Result<Started, StoreError> {
         let now = self.clock.now();
@@ -242,7 +251,10 @@ impl Store {
         if !plans::leave_waiting(&mut tx, plan.id, PlanState::Started, None).await? {
             return Ok(Started::NotWaiting);
         }
-        let cluster = clusters::insert(&mut tx, now, new, &plan.essence.options).await?;
+        let cluster = match on {
+            StartOn::New(new) => clusters::insert(&mut tx, now, new, &plan.essence.options).await?,
+            StartOn::Existing(cluster) => cluster,
+        };
         let id = insert_operation(&mut tx, now, plan, cluster, time_limit).await?;
         let details = serde_json::json!({"plan": plan.id, "digest": plan.digest.as_str()});
         audit::append(

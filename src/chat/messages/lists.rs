@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{progress, roles, when};
 use crate::chat::text::{Clean, cut};
-use crate::chat::view::{Card, FIELD, Shade, TEXT, View};
+use crate::chat::view::{Card, FIELD, File, Shade, TEXT, View};
 use crate::commands::{Catalogue, Command, Effect, OptionSpec};
 use crate::domain::operation::{Operation, StepRow};
 use crate::looks::{Report, Tone};
@@ -22,7 +22,7 @@ pub(crate) fn report(clean: &Clean, report: &Report) -> View {
         .iter()
         .map(|(name, value)| (clean.redact(name), cut(&clean.markdown(value), FIELD)))
         .collect();
-    View::card(Card {
+    let card = Card {
         title: clean.redact(&report.title),
         text: cut(&text, TEXT),
         shade: match report.tone {
@@ -33,7 +33,15 @@ pub(crate) fn report(clean: &Clean, report: &Report) -> View {
         },
         fields,
         footer: String::new(),
-    })
+    };
+    let files = report.files.iter().map(|(name, content)| File {
+        name: name.clone(),
+        content: clean.redact(content),
+    });
+    View {
+        files: files.collect(),
+        ..View::card(card)
+    }
 }
 
 /// Operations, newest first.
@@ -205,14 +213,12 @@ mod tests {
 
     #[test]
     fn a_report_keeps_its_hint_on_a_line_of_its_own() {
-        let report = Report {
-            title: "geo".to_owned(),
-            tone: Tone::Warn,
-            text: "does not resolve".to_owned(),
-            fields: vec![],
-            hint: Some("run `/pangeo dns set-secret`".to_owned()),
-        };
-        let card = super::report(&clean(), &report).card.unwrap();
+        let report = Report::new("geo", Tone::Warn, "does not resolve")
+            .hint("run `/pangeo dns set-secret`")
+            .file("values.yaml", "singleuser: {}\n");
+        let view = super::report(&clean(), &report);
+        assert_eq!(view.files[0].name, "values.yaml");
+        let card = view.card.unwrap();
         assert_eq!(
             card.text,
             "does not resolve\nhint: run `/pangeo dns set-secret`"

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use super::{how_long, progress, reference};
 use crate::chat::text::{Clean, cut};
 use crate::chat::view::{Card, File, View};
@@ -9,6 +11,8 @@ use crate::domain::cluster::Cluster;
 use crate::domain::deploy::{Auth, DeployOptions};
 use crate::domain::message::Notice;
 use crate::domain::operation::{Operation, OperationState, StepRow, StepState};
+use crate::operations::TOLD;
+use crate::operations::start::DEPLOY_COMMAND;
 
 /// Everything that the message shows.
 pub(crate) struct Shown<'a> {
@@ -31,7 +35,12 @@ pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
                 let now = step.result_at.unwrap_or(operation.created_at);
                 let _written = write!(text, "\n{}", progress::step_line(clean, step, now));
             }
-            StepState::Pending | StepState::Running | StepState::Done | StepState::Undone => {}
+            StepState::Done => {
+                if let Some(told) = step.output.get(TOLD).and_then(Value::as_str) {
+                    let _written = write!(text, "\n{}", clean.markdown(&cut(told, 600)));
+                }
+            }
+            StepState::Pending | StepState::Running | StepState::Undone => {}
         }
     }
     if let Some(hint) = &operation.hint {
@@ -42,7 +51,9 @@ pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
         && let Some(cluster) = shown.cluster
     {
         fields.extend(addresses(cluster));
-        if let Some(hint) = first_login(cluster) {
+        if operation.command == DEPLOY_COMMAND
+            && let Some(hint) = first_login(cluster)
+        {
             let _written = write!(text, "\nhint: {hint}");
         }
     }
@@ -84,7 +95,10 @@ fn outcome(clean: &Clean, operation: &Operation, steps: &[StepRow]) -> String {
         format!(": {}", clean.ours(&cut(reason, 800)))
     });
     match operation.state {
-        OperationState::Succeeded => format!("{target} is ready{took}"),
+        OperationState::Succeeded if operation.command == DEPLOY_COMMAND => {
+            format!("{target} is ready{took}")
+        }
+        OperationState::Succeeded => format!("`{}` of {target} is done{took}", operation.command),
         OperationState::Stopped => {
             format!("{target} stands still{reason}\nretry it, undo it or leave it for inspection")
         }
@@ -196,6 +210,18 @@ mod tests {
         assert!(card.fields.contains(&hub));
         assert_eq!(card.footer, "operation deadbeef-3");
         assert!(view.buttons.is_empty());
+    }
+
+    #[test]
+    fn another_command_says_what_it_found_and_not_that_a_hub_is_new() {
+        let mut operation = operation(OperationState::Succeeded);
+        operation.command = "token renew".to_owned();
+        let mut done = step("renew-token", StepState::Done);
+        done.output = serde_json::json!({TOLD: "a new refresh.dat is there"});
+        let text = shown(&operation, &[done]).card.unwrap().text;
+        assert!(text.starts_with("`token renew` of "), "{text}");
+        assert!(text.contains("\na new refresh.dat is there"), "{text}");
+        assert!(!text.contains("ready"), "{text}");
     }
 
     #[test]
