@@ -12,6 +12,7 @@
 pub mod audit;
 pub mod clusters;
 pub mod facts;
+pub mod grants;
 pub mod messages;
 pub mod operations;
 pub mod plans;
