@@ -10,6 +10,7 @@ use pangeo_bot::commands::Catalogue;
 use pangeo_bot::domain::approval::Verdict;
 use pangeo_bot::domain::clock::Clock;
 use pangeo_bot::domain::ids::{DiscordChannelId, DiscordUserId, PlanId};
+use pangeo_bot::domain::message::{MessageKind, Place};
 use pangeo_bot::domain::person::{Person, Role};
 use pangeo_bot::domain::plan::{
     ApprovalRule, Plan, PlanContent, PlanDigest, PlanEssence, PlanState,
@@ -85,6 +86,35 @@ impl Desk {
     async fn start(&self, id: PlanId) -> StartOutcome {
         self.starter.start_if_approved(id).await.unwrap()
     }
+
+    async fn force(&self, id: PlanId, who: &Person) -> ForceAnswer {
+        self.approvals
+            .force(id, who, "the course begins")
+            .await
+            .unwrap()
+    }
+
+    async fn is_told(&self, key: &str) -> bool {
+        self.store.message(key).await.unwrap().is_some()
+    }
+
+    async fn is_whole(&self) -> bool {
+        let audit = self.store.verify_audit().await.unwrap();
+        matches!(audit, Verification::Whole { .. })
+    }
+}
+
+/// How often the audit tells of an action.
+async fn audited(pool: &PgPool, action: &str) -> i64 {
+    sqlx::query_scalar("select count(*) from audit where action = $1")
+        .bind(action)
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+async fn sql(pool: &PgPool, statement: &'static str) {
+    sqlx::query(statement).execute(pool).await.unwrap();
 }
 
 fn deploy_plan(name: &str, now: DateTime<Utc>) -> Plan {
@@ -272,6 +302,170 @@ async fn a_forced_start_is_told_and_reviewed_by_somebody_else(pool: PgPool) {
     assert_eq!(
         desk.approvals.review(plan, &ben()).await.unwrap(),
         ReviewAnswer::NothingToReview
+    );
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_force_counts_only_together_with_its_message(pool: PgPool) {
+    let desk = Desk::new(pool.clone());
+    let plan = desk.plan("geo").await;
+    // The message can't be kept: as if the bot were killed before it.
+    let never = "alter table messages add constraint never check (key not like 'forced/%')";
+    sql(&pool, never).await;
+    assert!(desk.approvals.force(plan, &eva(), "course").await.is_err());
+    assert!(
+        desk.store
+            .plan(plan)
+            .await
+            .unwrap()
+            .unwrap()
+            .forced
+            .is_none(),
+        "it may start and nobody is told"
+    );
+    assert_eq!(audited(&pool, "plan.forced").await, 0);
+    sql(&pool, "alter table messages drop constraint never").await;
+    assert_eq!(desk.force(plan, &eva()).await, ForceAnswer::Forced);
+    assert!(desk.is_told(&format!("forced/{plan}")).await);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_expired_plan_is_not_forced(pool: PgPool) {
+    let desk = Desk::new(pool.clone());
+    let (late, soon) = (desk.plan("geo").await, desk.plan("atlas").await);
+    desk.clock
+        .advance(TimeDelta::hours(24) - TimeDelta::seconds(1));
+    assert_eq!(desk.force(soon, &eva()).await, ForceAnswer::Forced);
+    desk.clock.advance(TimeDelta::seconds(1));
+    let ended = ForceAnswer::Ended {
+        state: PlanState::Expired,
+        reason: None,
+    };
+    assert_eq!(desk.force(late, &eva()).await, ended);
+    assert_eq!(desk.start(late).await, StartOutcome::Ended);
+    assert!(!desk.is_told(&format!("forced/{late}")).await);
+    // The sweep ends it, and leaves the one that was forced in time to its start.
+    assert_eq!(desk.approvals.sweep().await.unwrap().0, 1);
+    assert_eq!(desk.state(late).await, PlanState::Expired);
+    assert!(matches!(desk.start(soon).await, StartOutcome::Started(_)));
+    assert_eq!(audited(&pool, "plan.forced").await, 1);
+    assert!(desk.is_whole().await);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_forced_plan_that_could_not_start_ends_too(pool: PgPool) {
+    let desk = Desk::new(pool);
+    let plan = desk.plan("geo").await;
+    assert_eq!(desk.force(plan, &eva()).await, ForceAnswer::Forced);
+    desk.clock.advance(TimeDelta::hours(26));
+    assert_eq!(desk.start(plan).await, StartOutcome::Ended);
+    assert_eq!(desk.approvals.sweep().await.unwrap().0, 1);
+    assert_eq!(desk.state(plan).await, PlanState::Expired);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn only_the_first_force_counts(pool: PgPool) {
+    let desk = Desk::new(pool.clone());
+    let plan = desk.plan("geo").await;
+    assert_eq!(desk.force(plan, &eva()).await, ForceAnswer::Forced);
+    let by_eva = ForceAnswer::AlreadyForced { by: eva().id };
+    assert_eq!(desk.force(plan, &ben()).await, by_eva);
+    assert!(matches!(desk.start(plan).await, StartOutcome::Started(_)));
+    assert_eq!(desk.force(plan, &ben()).await, by_eva, "also once it runs");
+    assert_eq!(audited(&pool, "plan.forced").await, 1);
+    let forced = desk
+        .store
+        .plan(plan)
+        .await
+        .unwrap()
+        .unwrap()
+        .forced
+        .unwrap();
+    assert_eq!(forced.by, eva().id);
+    // Whoever forced it first still can't review it.
+    let own = desk.approvals.review(plan, &eva()).await.unwrap();
+    assert_eq!(own, ReviewAnswer::OwnForce);
+
+    // At the same moment it is one of them, too.
+    let plan = desk.plan("atlas").await;
+    let (one, two) = (ben(), eva());
+    let (one, two) = tokio::join!(desk.force(plan, &one), desk.force(plan, &two));
+    let counted = [&one, &two]
+        .iter()
+        .filter(|answer| ***answer == ForceAnswer::Forced)
+        .count();
+    assert_eq!(counted, 1, "{one:?}, {two:?}");
+    assert_eq!(audited(&pool, "plan.forced").await, 2);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_reason_of_a_force_stands_in_plan_audit_and_notice(pool: PgPool) {
+    let desk = Desk::new(pool.clone());
+    let plan = desk.plan("geo").await;
+    desk.force(plan, &eva()).await;
+    let forced = desk
+        .store
+        .plan(plan)
+        .await
+        .unwrap()
+        .unwrap()
+        .forced
+        .unwrap();
+    assert_eq!(forced.reason, "the course begins");
+    let details: String = sqlx::query_scalar(
+        "select actor || ' ' || subject || ' ' || details::text from audit
+         where action = 'plan.forced'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    for word in ["3", &plan.to_string(), "the course begins"] {
+        assert!(details.contains(word), "no {word:?} in {details}");
+    }
+    let told = desk.store.message(&format!("forced/{plan}")).await;
+    let told = told.unwrap().unwrap();
+    assert_eq!(told.place, Place::Channel(DiscordChannelId(9)));
+    let MessageKind::Notice(notice) = told.kind else {
+        panic!("{:?}", told.kind);
+    };
+    assert!(
+        notice.text.contains("the course begins") && notice.text.contains("<@3>"),
+        "{}",
+        notice.text
+    );
+    assert_eq!(notice.review_of, Some(plan));
+    assert_eq!(notice.mention_roles, [Role::Approver]);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_audit_is_whole_after_force_review_and_expiry(pool: PgPool) {
+    let desk = Desk::new(pool.clone());
+    let (forced, forgotten) = (desk.plan("geo").await, desk.plan("atlas").await);
+    desk.force(forced, &eva()).await;
+    desk.start(forced).await;
+    desk.approvals.review(forced, &ben()).await.unwrap();
+    desk.clock.advance(TimeDelta::hours(30));
+    assert_eq!(desk.approvals.sweep().await.unwrap().0, 1);
+    assert_eq!(desk.state(forgotten).await, PlanState::Expired);
+    let told: Vec<(String, String)> =
+        sqlx::query_as("select action, actor from audit order by sequence")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    let told: Vec<(&str, &str)> = told.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let expected = [
+        ("plan.requested", "1"),
+        ("plan.requested", "1"),
+        ("plan.forced", "3"),
+        ("operation.created", "bot"),
+        ("plan.reviewed", "2"),
+        ("plan.ended", "bot"),
+    ];
+    assert_eq!(told, expected);
+    let whole = desk.store.verify_audit().await.unwrap();
+    assert!(
+        matches!(whole, Verification::Whole { rows: 6, .. }),
+        "{whole:?}"
     );
 }
 

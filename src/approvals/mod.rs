@@ -79,8 +79,20 @@ pub enum ForceAnswer {
         /// Those that may.
         allowed: Vec<Role>,
     },
-    /// The plan does not wait.
-    Ended,
+    /// Somebody forced it before, and only that counts.
+    AlreadyForced {
+        /// Who did.
+        by: DiscordUserId,
+    },
+    /// The plan does not wait any more.
+    Ended {
+        /// Where it stands.
+        state: PlanState,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// There is no such plan.
+    NoSuchPlan,
 }
 
 /// How a review of a forced start went.
@@ -217,7 +229,8 @@ impl Approvals {
     }
 
     /// Breaks the glass: the plan may start without grants. The channel is told, the audit marks
-    /// it, and a second person must review it.
+    /// it, and a second person must review it. Only the first force of a plan counts, and only
+    /// before it expires.
     ///
     /// # Errors
     /// When the database fails.
@@ -228,7 +241,7 @@ impl Approvals {
         reason: &str,
     ) -> Result<ForceAnswer, StoreError> {
         let Some(plan) = self.store.plan(id).await? else {
-            return Ok(ForceAnswer::Ended);
+            return Ok(ForceAnswer::NoSuchPlan);
         };
         if !plan.rule.may_force {
             return Ok(ForceAnswer::NotAllowed);
@@ -238,36 +251,28 @@ impl Approvals {
                 allowed: plan.rule.from,
             });
         }
-        if plan.state != PlanState::Waiting {
-            return Ok(ForceAnswer::Ended);
+        if let Some(answer) = rules::why_not_force(&plan, self.now()) {
+            return Ok(answer);
         }
         let forced = Forced {
             by: person.id,
             reason: reason.to_owned(),
         };
-        self.store.force_plan(id, &forced).await?;
-        let notice = Notice {
-            title: format!(
-                "Started without approval: `{}` of `{}`",
-                plan.essence.command, plan.essence.target
-            ),
-            text: format!(
-                "<@{}> used `force`: {reason}\nIt stays open until a second person confirms having reviewed it.",
-                person.id
-            ),
-            mention_users: Vec::new(),
-            mention_roles: plan.rule.from.clone(),
-            review_of: Some(id),
-        };
         let place = Place::Channel(plan.channel);
-        self.store
-            .tell(
-                &format!("forced/{id}"),
-                &MessageKind::Notice(notice),
-                &place,
-            )
-            .await?;
-        Ok(ForceAnswer::Forced)
+        let notice = forced_notice(&plan, &forced);
+        if self.store.force_plan(id, &forced, notice, &place).await? {
+            return Ok(ForceAnswer::Forced);
+        }
+        // Somebody else was faster, or it ended just now.
+        let Some(plan) = self.store.plan(id).await? else {
+            return Ok(ForceAnswer::NoSuchPlan);
+        };
+        Ok(
+            rules::why_not_force(&plan, self.now()).unwrap_or(ForceAnswer::Ended {
+                state: plan.state,
+                reason: plan.state_reason,
+            }),
+        )
     }
 
     /// A second person confirms having reviewed a forced start.
@@ -305,7 +310,7 @@ impl Approvals {
         let now = self.now();
         let mut expired = 0;
         for plan in self.store.waiting_plans().await? {
-            if plan.expires_at <= now && plan.forced.is_none() {
+            if rules::ends_at(&plan) <= now {
                 let reason = "nobody decided in time; run the command again for a new plan";
                 if self
                     .store
@@ -436,5 +441,21 @@ impl Approvals {
 
     fn now(&self) -> DateTime<Utc> {
         self.store.clock().now()
+    }
+}
+
+fn forced_notice(plan: &Plan, forced: &Forced) -> Notice {
+    Notice {
+        title: format!(
+            "Started without approval: `{}` of `{}`",
+            plan.essence.command, plan.essence.target
+        ),
+        text: format!(
+            "<@{}> used `force`: {}\nIt stays open until a second person confirms having reviewed it.",
+            forced.by, forced.reason
+        ),
+        mention_users: Vec::new(),
+        mention_roles: plan.rule.from.clone(),
+        review_of: Some(plan.id),
     }
 }

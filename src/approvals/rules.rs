@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Answer;
+use super::{Answer, ForceAnswer};
 use crate::domain::approval::{Grant, Verdict};
 use crate::domain::ids::DiscordUserId;
 use crate::domain::person::{Person, Role};
 use crate::domain::plan::{Plan, PlanState};
+
+/// How long after its expiry a plan may start that was forced before it: the start follows the
+/// force within a moment, or when the bot is back.
+const FORCED_STARTS_WITHIN: TimeDelta = TimeDelta::hours(1);
 
 /// What the grants of a plan amount to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,18 +78,36 @@ pub fn why_not(plan: &Plan, person: &Person, now: DateTime<Utc>) -> Option<Answe
     None
 }
 
+/// When a plan ends that did not start.
+pub fn ends_at(plan: &Plan) -> DateTime<Utc> {
+    match plan.forced {
+        Some(_) => plan.expires_at + FORCED_STARTS_WITHIN,
+        None => plan.expires_at,
+    }
+}
+
+/// Why a plan can't be forced, if it can't: it was before, or has ended.
+pub fn why_not_force(plan: &Plan, now: DateTime<Utc>) -> Option<ForceAnswer> {
+    let ended = |state, reason| Some(ForceAnswer::Ended { state, reason });
+    match (plan.state, &plan.forced) {
+        (PlanState::Waiting | PlanState::Started, Some(forced)) => {
+            Some(ForceAnswer::AlreadyForced { by: forced.by })
+        }
+        (PlanState::Waiting, None) if plan.expires_at <= now => ended(PlanState::Expired, None),
+        (PlanState::Waiting, None) => None,
+        (state, _) => ended(state, plan.state_reason.clone()),
+    }
+}
+
 /// Counts the grants of a plan: each person once, the requester never, one no ends it.
 pub fn decide(plan: &Plan, grants: &[Grant], now: DateTime<Utc>) -> Decision {
-    if plan.state != PlanState::Waiting {
+    if plan.state != PlanState::Waiting || ends_at(plan) <= now {
         return Decision::NotWaiting;
     }
     if let Some(forced) = &plan.forced {
         return Decision::Approved {
             by: vec![forced.by],
         };
-    }
-    if plan.expires_at <= now {
-        return Decision::NotWaiting;
     }
     if let Some(no) = grants
         .iter()
@@ -230,10 +252,13 @@ mod tests {
             }),
             ..plan(2)
         };
-        assert_eq!(
-            decide(&forced, &[], now()),
-            Decision::Approved { by: vec![EVA] }
-        );
+        let starts = Decision::Approved { by: vec![EVA] };
+        assert_eq!(decide(&forced, &[], now()), starts);
+        // It was forced in time; its start may come a little later, and not for ever.
+        let late = forced.expires_at + TimeDelta::minutes(1);
+        assert_eq!(decide(&forced, &[], late), starts);
+        let too_late = forced.expires_at + TimeDelta::hours(1);
+        assert_eq!(decide(&forced, &[], too_late), Decision::NotWaiting);
     }
 
     #[test]

@@ -260,9 +260,8 @@ async fn force(
     let reason = shared.clean.prose(reason.expose_secret());
     let parts = &shared.parts;
     let answer = parts.approvals.force(plan, &caller.person, &reason).await?;
-    let mut text = answers::force(&answer);
+    let mut text = answers::force(&shared.clean, &answer);
     if answer == ForceAnswer::Forced {
-        parts.store.touch_message(&format!("plan/{plan}")).await?;
         let started = parts.starter.start_if_approved(plan).await?;
         text = answers::with_start(&shared.clean, text, Some(&started));
     }

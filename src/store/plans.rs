@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::audit::{self, AuditEntry};
 use super::{Store, StoreError, doing, grants, messages};
 use crate::domain::ids::{DiscordChannelId, DiscordUserId, PlanId};
-use crate::domain::message::{MessageKind, Place};
+use crate::domain::message::{MessageKind, Notice, Place};
 use crate::domain::plan::{Forced, Plan, PlanDigest, PlanEssence, PlanFile, PlanState};
 
 struct Row {
@@ -324,30 +324,46 @@ impl Store {
         .map_err(doing("looked for reminders"))
     }
 
-    /// Records that somebody breaks the glass.
+    /// Records that somebody breaks the glass and tells it, in one transaction; false if the plan
+    /// does not wait any more, has expired or was forced before.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn force_plan(&self, id: PlanId, forced: &Forced) -> Result<(), StoreError> {
+    /// When the database fails; nothing is recorded or told then.
+    pub async fn force_plan(
+        &self,
+        id: PlanId,
+        forced: &Forced,
+        notice: Notice,
+        place: &Place,
+    ) -> Result<bool, StoreError> {
+        let now = self.clock.now();
         let mut tx = self
             .pool
             .begin()
             .await
             .map_err(doing("began a transaction"))?;
-        sqlx::query!(
+        let done = sqlx::query!(
             "update plans set forced_by = $2, force_reason = $3
-             where id = $1 and state = 'waiting'",
+             where id = $1 and state = 'waiting' and forced_by is null and expires_at > $4",
             id.as_uuid(),
             forced.by.to_db(),
-            forced.reason
+            forced.reason,
+            now
         )
         .execute(&mut *tx)
         .await
         .map_err(doing("forced a plan"))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
         let details = serde_json::json!({"reason": forced.reason});
         let entry = AuditEntry::by(forced.by, "plan.forced", id.to_string(), details);
-        audit::append(&mut tx, self.clock.now(), entry).await?;
-        tx.commit().await.map_err(doing("committed"))
+        audit::append(&mut tx, now, entry).await?;
+        let (key, kind) = (format!("forced/{id}"), MessageKind::Notice(notice));
+        messages::tell(&mut tx, now, &key, &kind, place).await?;
+        messages::touch(&mut tx, &format!("plan/{id}")).await?;
+        tx.commit().await.map_err(doing("committed"))?;
+        Ok(true)
     }
 
     /// Records that a second person reviewed a forced start; false if somebody already did.

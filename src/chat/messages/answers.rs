@@ -89,7 +89,7 @@ pub(crate) fn answer(clean: &Clean, answer: &Answer, started: Option<&StartOutco
             "the plan was not posted in full yet: remove it and answer again".to_owned()
         }
         Answer::Ended { state, reason } => ended(clean, *state, reason.as_deref()),
-        Answer::NoSuchPlan => "there is no such plan".to_owned(),
+        Answer::NoSuchPlan => NO_SUCH_PLAN.to_owned(),
     };
     with_start(clean, text, started)
 }
@@ -129,7 +129,7 @@ fn ended(clean: &Clean, state: PlanState, reason: Option<&str>) -> String {
 }
 
 /// What became of a break-glass.
-pub(crate) fn force(answer: &ForceAnswer) -> String {
+pub(crate) fn force(clean: &Clean, answer: &ForceAnswer) -> String {
     match answer {
         ForceAnswer::Forced => {
             "the plan starts without approval; the channel is told, and a second person must review it"
@@ -137,7 +137,11 @@ pub(crate) fn force(answer: &ForceAnswer) -> String {
         }
         ForceAnswer::NotAllowed => "this command can't be forced".to_owned(),
         ForceAnswer::MissingRole { allowed } => format!("only {} may force a plan", roles(allowed)),
-        ForceAnswer::Ended => "the plan does not wait any more".to_owned(),
+        ForceAnswer::AlreadyForced { by } => format!(
+            "<@{by}> forced the plan before, and only that counts; yours changed nothing"
+        ),
+        ForceAnswer::Ended { state, reason } => ended(clean, *state, reason.as_deref()),
+        ForceAnswer::NoSuchPlan => NO_SUCH_PLAN.to_owned(),
     }
 }
 
@@ -165,6 +169,9 @@ pub(crate) fn controlled(clean: &Clean, controlled: &Controlled) -> String {
         ),
     }
 }
+
+/// A plan that is not there.
+const NO_SUCH_PLAN: &str = "there is no such plan";
 
 /// An operation that is not there.
 pub(crate) const NO_SUCH_OPERATION: &str =
