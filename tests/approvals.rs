@@ -438,6 +438,25 @@ async fn the_reason_of_a_force_stands_in_plan_audit_and_notice(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+async fn a_reminder_is_due_until_it_is_told(pool: PgPool) {
+    let desk = Desk::new(pool.clone());
+    let plan = desk.plan("geo").await;
+    desk.clock.advance(TimeDelta::hours(5));
+    let never = "alter table messages add constraint never check (key not like 'reminder/%')";
+    sql(&pool, never).await;
+    assert!(desk.approvals.sweep().await.is_err());
+    let reminded = desk.store.plan(plan).await.unwrap().unwrap().reminded_at;
+    assert_eq!(reminded, None, "it counts as reminded and nobody was told");
+    sql(&pool, "alter table messages drop constraint never").await;
+    assert_eq!(desk.approvals.sweep().await.unwrap().1, 1);
+    let told = desk.store.message(&format!("reminder/{plan}")).await;
+    let MessageKind::Notice(notice) = told.unwrap().unwrap().kind else {
+        panic!("no notice");
+    };
+    assert_eq!(notice.mention_roles, [Role::Approver, Role::Operator]);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn the_audit_is_whole_after_force_review_and_expiry(pool: PgPool) {
     let desk = Desk::new(pool.clone());
     let (forced, forgotten) = (desk.plan("geo").await, desk.plan("atlas").await);

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::approval::{Grant, GrantSource, Verdict};
 use crate::domain::ids::{DiscordUserId, PlanId};
-use crate::domain::message::{MessageKind, Notice, Place};
+use crate::domain::message::{Notice, Place};
 use crate::domain::person::{Person, Role};
 use crate::domain::plan::{Forced, Plan, PlanState};
 use crate::store::{Store, StoreError};
@@ -321,41 +321,17 @@ impl Approvals {
                 }
             }
         }
-        let due = self.store.take_due_reminders().await?;
-        for id in &due {
-            self.remind(*id).await?;
+        let mut reminded = 0;
+        for id in self.store.due_reminders().await? {
+            let Some(plan) = self.store.plan(id).await? else {
+                continue;
+            };
+            let place = Place::ThreadOf(format!("plan/{id}"));
+            if self.store.remind_plan(id, reminder(&plan), &place).await? {
+                reminded += 1;
+            }
         }
-        Ok((expired, due.len()))
-    }
-
-    async fn remind(&self, id: PlanId) -> Result<(), StoreError> {
-        let Some(plan) = self.store.plan(id).await? else {
-            return Ok(());
-        };
-        let asked = rules::who_may_answer(&plan);
-        let notice = Notice {
-            title: format!(
-                "Still waiting: `{}` of `{}`",
-                plan.essence.command, plan.essence.target
-            ),
-            text: format!(
-                "plan `{}` expires <t:{}:R>; react ✅ or ❌ on it or press its button",
-                id.short(),
-                plan.expires_at.timestamp()
-            ),
-            mention_users: Vec::new(),
-            mention_roles: asked,
-            review_of: None,
-        };
-        let place = Place::ThreadOf(format!("plan/{id}"));
-        self.store
-            .tell(
-                &format!("reminder/{id}"),
-                &MessageKind::Notice(notice),
-                &place,
-            )
-            .await?;
-        self.store.touch_message(&format!("plan/{id}")).await
+        Ok((expired, reminded))
     }
 
     async fn answer(
@@ -457,5 +433,23 @@ fn forced_notice(plan: &Plan, forced: &Forced) -> Notice {
         mention_users: Vec::new(),
         mention_roles: plan.rule.from.clone(),
         review_of: Some(plan.id),
+    }
+}
+
+/// Asks again, and the next group too.
+fn reminder(plan: &Plan) -> Notice {
+    Notice {
+        title: format!(
+            "Still waiting: `{}` of `{}`",
+            plan.essence.command, plan.essence.target
+        ),
+        text: format!(
+            "plan `{}` expires <t:{}:R>; react ✅ or ❌ on it or press its button",
+            plan.id.short(),
+            plan.expires_at.timestamp()
+        ),
+        mention_users: Vec::new(),
+        mention_roles: rules::who_may_answer_once_reminded(plan),
+        review_of: None,
     }
 }

@@ -40,12 +40,18 @@ pub enum Decision {
 
 /// The roles that may answer a plan now: the next group too, once the reminder went out.
 pub fn who_may_answer(plan: &Plan) -> Vec<Role> {
+    match plan.reminded_at {
+        Some(_) => who_may_answer_once_reminded(plan),
+        None => plan.rule.from.clone(),
+    }
+}
+
+/// The roles that may answer a plan once its reminder went out.
+pub fn who_may_answer_once_reminded(plan: &Plan) -> Vec<Role> {
     let mut roles = plan.rule.from.clone();
-    if plan.reminded_at.is_some() {
-        for role in &plan.rule.then_ask {
-            if !roles.contains(role) {
-                roles.push(*role);
-            }
+    for role in &plan.rule.then_ask {
+        if !roles.contains(role) {
+            roles.push(*role);
         }
     }
     roles

@@ -308,20 +308,57 @@ impl Store {
         Ok(true)
     }
 
-    /// Plans whose reminder is due, and marks them as reminded.
+    /// The plans whose reminder is due.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn take_due_reminders(&self) -> Result<Vec<PlanId>, StoreError> {
+    pub async fn due_reminders(&self) -> Result<Vec<PlanId>, StoreError> {
         sqlx::query_scalar!(
-            r#"update plans set reminded_at = $1
+            r#"select id as "id: PlanId" from plans
                where state = 'waiting' and reminded_at is null and remind_at <= $1
-               returning id as "id: PlanId""#,
+                 and expires_at > $1
+               order by remind_at limit 1000"#,
             self.clock.now()
         )
         .fetch_all(&self.pool)
         .await
         .map_err(doing("looked for reminders"))
+    }
+
+    /// Marks a plan as reminded and tells its reminder, in one transaction; false if somebody did
+    /// already or it does not wait any more.
+    ///
+    /// # Errors
+    /// When the database fails; the reminder is due still.
+    pub async fn remind_plan(
+        &self,
+        id: PlanId,
+        notice: Notice,
+        place: &Place,
+    ) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(doing("began a transaction"))?;
+        let done = sqlx::query!(
+            "update plans set reminded_at = $2
+             where id = $1 and state = 'waiting' and reminded_at is null",
+            id.as_uuid(),
+            now
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("marked a plan as reminded"))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let (key, kind) = (format!("reminder/{id}"), MessageKind::Notice(notice));
+        messages::tell(&mut tx, now, &key, &kind, place).await?;
+        messages::touch(&mut tx, &format!("plan/{id}")).await?;
+        tx.commit().await.map_err(doing("committed"))?;
+        Ok(true)
     }
 
     /// Records that somebody breaks the glass and tells it, in one transaction; false if the plan
