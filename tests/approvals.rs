@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use pangeo_bot::approvals::{Answer, Approvals, ForceAnswer, ReactionsSeen, ReviewAnswer};
@@ -454,6 +455,108 @@ async fn a_reminder_is_due_until_it_is_told(pool: PgPool) {
         panic!("no notice");
     };
     assert_eq!(notice.mention_roles, [Role::Approver, Role::Operator]);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_plan_that_just_starts_is_never_superseded(pool: PgPool) {
+    let desk = Desk::new(pool.clone());
+    let first = desk.plan("geo").await;
+    desk.approve(first, &ben()).await;
+    // Its start has the row in hand and is about to commit when an identical plan comes.
+    let mut starting = pool.begin().await.unwrap();
+    sqlx::query("update plans set state = 'started' where id = $1")
+        .bind(first.as_uuid())
+        .execute(&mut *starting)
+        .await
+        .unwrap();
+    let again = deploy_plan("geo", desk.clock.now());
+    let finish = async {
+        waits_for_a_lock(&pool).await;
+        starting.commit().await.unwrap();
+    };
+    let (inserted, ()) = tokio::join!(desk.store.insert_plan(&again, None, &[]), finish);
+    inserted.unwrap();
+    assert_eq!(desk.state(first).await, PlanState::Started);
+    assert_eq!(desk.state(again.id).await, PlanState::Waiting);
+    assert!(
+        desk.store.grants(again.id).await.unwrap().is_empty(),
+        "the grants did their work"
+    );
+}
+
+/// Waits until a statement of this database waits for a row that another has in hand.
+async fn waits_for_a_lock(pool: &PgPool) {
+    let waiting = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    let mut look = tokio::time::interval(Duration::from_millis(10));
+    for _ in 0..1000 {
+        look.tick().await;
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(pool).await.unwrap();
+        if waiting > 0 {
+            return;
+        }
+    }
+    panic!("nothing waits for a lock");
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn no_grant_is_carried_from_an_expired_plan(pool: PgPool) {
+    let desk = Desk::new(pool);
+    let first = desk.plan("geo").await;
+    desk.approve(first, &ben()).await;
+    desk.clock.advance(TimeDelta::hours(24));
+    // The sweep did not come by yet.
+    let again = desk.plan("geo").await;
+    assert!(desk.store.grants(again).await.unwrap().is_empty());
+    let waits = StartOutcome::Waiting {
+        given: 0,
+        needed: 1,
+    };
+    assert_eq!(desk.start(again).await, waits);
+    assert_eq!(desk.approvals.sweep().await.unwrap().0, 1);
+    assert_eq!(desk.state(first).await, PlanState::Expired);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_forced_plan_is_not_replaced_before_it_starts(pool: PgPool) {
+    let desk = Desk::new(pool);
+    let first = desk.plan("geo").await;
+    desk.force(first, &eva()).await;
+    let again = desk.plan("geo").await;
+    assert!(matches!(desk.start(first).await, StartOutcome::Started(_)));
+    desk.approve(again, &ben()).await;
+    assert!(matches!(desk.start(again).await, StartOutcome::Void(_)));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_requesters_own_grant_is_never_carried(pool: PgPool) {
+    let desk = Desk::new(pool.clone());
+    let first = desk.plan("geo").await;
+    desk.approve(first, &ben()).await;
+    // Now ben asks for the very same: what he said about it no longer counts.
+    let again = Plan {
+        requester: ben().id,
+        ..deploy_plan("geo", desk.clock.now())
+    };
+    desk.store.insert_plan(&again, None, &[]).await.unwrap();
+    assert_eq!(desk.state(first).await, PlanState::Superseded);
+    assert!(desk.store.grants(again.id).await.unwrap().is_empty());
+    let waits = StartOutcome::Waiting {
+        given: 0,
+        needed: 1,
+    };
+    assert_eq!(desk.start(again.id).await, waits);
+    // Not even a row that says so counts.
+    sqlx::query(
+        "insert into grants (plan_id, user_id, source, verdict, given_at)
+         values ($1, 2, 'carried', 'approve', now())",
+    )
+    .bind(again.id.as_uuid())
+    .execute(&pool)
+    .await
+    .unwrap();
+    assert_eq!(desk.start(again.id).await, waits);
+    assert_eq!(desk.approve(again.id, &ben()).await, Answer::OwnRequest);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]

@@ -109,6 +109,24 @@ pub(crate) async fn lock(connection: &mut PgConnection, id: PlanId) -> Result<bo
     Ok(found.is_some())
 }
 
+async fn supersede(
+    connection: &mut PgConnection,
+    id: PlanId,
+    by: PlanId,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update plans set state = 'superseded', superseded_by = $2,
+             state_reason = 'an identical plan was made again and keeps its approvals'
+         where id = $1 and state = 'waiting'",
+        id.as_uuid(),
+        by.as_uuid()
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("superseded a plan"))?;
+    messages::touch(connection, &format!("plan/{id}")).await
+}
+
 impl Store {
     /// Keeps a new plan with its files, takes over the grants of an identical one that waits, and
     /// tells it to its channel.
@@ -133,10 +151,14 @@ impl Store {
         .fetch_one(&mut *tx)
         .await
         .map_err(doing("locked a digest"))?;
+        // Locked, so that it neither starts nor ends while its grants are carried over. One that
+        // has expired keeps what it has until the sweep comes; one that was forced starts itself.
         let identical = sqlx::query_scalar!(
-            r#"select id as "id: PlanId" from plans where digest = $1 and state = 'waiting'
-               order by created_at desc limit 1"#,
-            plan.digest.as_str()
+            r#"select id as "id: PlanId" from plans
+               where digest = $1 and state = 'waiting' and expires_at > $2 and forced_by is null
+               order by created_at desc limit 1 for update"#,
+            plan.digest.as_str(),
+            self.clock.now()
         )
         .fetch_optional(&mut *tx)
         .await
@@ -155,6 +177,7 @@ impl Store {
         }
         if let Some(identical) = identical {
             grants::carry(&mut tx, identical, plan.id, plan.requester).await?;
+            supersede(&mut tx, identical, plan.id).await?;
         }
         let now = self.clock.now();
         let details = serde_json::json!({
