@@ -126,6 +126,10 @@ impl Starter {
         match started {
             Ok(Started::New(id)) => Ok(StartOutcome::Started(id)),
             Ok(Started::NotWaiting) => Ok(StartOutcome::Ended),
+            Ok(Started::Drifted) => {
+                self.void(plan, "the operation went on since the plan was made")
+                    .await
+            }
             Err(StoreError::Taken { what }) => {
                 self.void(
                     plan,

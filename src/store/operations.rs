@@ -122,6 +122,8 @@ pub enum Started {
     New(OperationId),
     /// The plan did not wait any more; somebody else was faster or it ended.
     NotWaiting,
+    /// The operation that it is about is not as the plan saw it; nothing was changed.
+    Drifted,
 }
 
 /// How a run of a step ended for good.
@@ -276,7 +278,8 @@ impl Store {
         Ok(Started::New(id))
     }
 
-    /// Starts undoing a stopped or left operation, as its approved plan says.
+    /// Starts undoing a stopped or left operation, as its approved plan says, if it did not run
+    /// since the plan was made.
     ///
     /// # Errors
     /// When the database fails.
@@ -293,17 +296,24 @@ impl Store {
             .await
             .map_err(doing("began a transaction"))?;
         plans::lock(&mut tx, plan.id).await?;
+        if !plans::leave_waiting(&mut tx, plan.id, PlanState::Started, None).await? {
+            return Ok(Started::NotWaiting);
+        }
         let turned = sqlx::query!(
             "update operations set state = 'queued', direction = 'undo', wake_at = null,
                  stop_reason = null, hint = null, cancel_requested_by = null, deadline = $2,
                  ended_at = null, attempt = attempt + 1, lease_holder = null, lease_expires_at = null
-             where id = $1 and state in ('stopped', 'failed', 'cancelled')",
+             where id = $1 and state in ('stopped', 'failed', 'cancelled') and attempt = $3",
             operation.as_uuid(),
-            now + time_limit
+            now + time_limit,
+            plan.essence.target_revision
         )
         .execute(&mut *tx)
         .await
         .map_err(doing("turned an operation round"))?;
+        if turned.rows_affected() == 0 {
+            return Ok(Started::Drifted);
+        }
         sqlx::query!(
             "update steps set attempts = 0, note = null, error = null where operation_id = $1",
             operation.as_uuid()
@@ -311,11 +321,6 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(doing("reset the steps"))?;
-        if turned.rows_affected() == 0
-            || !plans::leave_waiting(&mut tx, plan.id, PlanState::Started, None).await?
-        {
-            return Ok(Started::NotWaiting);
-        }
         let details = serde_json::json!({"plan": plan.id});
         let entry = AuditEntry::by_bot("operation.undo-started", operation.to_string(), details);
         audit::append(&mut tx, now, entry).await?;
