@@ -13,7 +13,8 @@ use pangeo_bot::services::checkin::{CheckinClient, CheckinError, ClientCheck, re
 use pangeo_bot::services::dns::{DnsClient, DnsError, DnsUpdate, NameServer};
 use pangeo_bot::services::http;
 use pangeo_bot::services::im::{
-    CloudCredential, ImClient, ImCredentials, ImError, ImLogin, Template, TokenCell, VmState,
+    CloudCredential, ImClient, ImCredentials, ImError, ImLogin, OpenStackLogin, Template,
+    TokenCell, VmState,
 };
 use sandbox::checkin::{Checkin, CheckinOptions, ClientRegistration};
 use sandbox::dns::{Dns, DnsOptions};
@@ -79,7 +80,7 @@ async fn clouds() -> Clouds {
         clouds: vec![CloudCredential::OpenStack {
             id: "egi".to_owned(),
             host: "https://keystone.site.example:5000/v3".to_owned(),
-            project: None,
+            login: OpenStackLogin::default(),
             vo: "vo.pangeo.eu".to_owned(),
             token: token.clone(),
         }],

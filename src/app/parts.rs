@@ -19,7 +19,9 @@ use crate::services::frontend::FrontendClient;
 use crate::services::helm::HelmSettings;
 use crate::services::http;
 use crate::services::hub::HubClient;
-use crate::services::im::{CloudCredential, ImClient, ImCredentials, ImLogin, TokenCell};
+use crate::services::im::{
+    CloudCredential, ImClient, ImCredentials, ImLogin, OpenStackLogin, TokenCell,
+};
 use crate::services::templates::TemplatesClient;
 use crate::store::Store;
 use crate::store::vault::Vault;
@@ -271,11 +273,21 @@ fn cloud_credential(
         CloudKind::OpenStack | CloudKind::Dummy => CloudCredential::OpenStack {
             id,
             host,
-            project: cloud.domain.clone(),
+            login: openstack_login(cloud),
             vo,
             token,
         },
     })
+}
+
+fn openstack_login(cloud: &config::CloudCredential) -> OpenStackLogin {
+    let default = OpenStackLogin::default();
+    OpenStackLogin {
+        username: cloud.username.clone().unwrap_or(default.username),
+        tenant: cloud.tenant.clone().unwrap_or(default.tenant),
+        auth_version: cloud.auth_version.clone().unwrap_or(default.auth_version),
+        domain: cloud.domain.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -283,6 +295,18 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+
+    #[test]
+    fn an_openstack_is_logged_in_to_as_its_configuration_says() {
+        let text = "name = \"o\"\nkind = \"OpenStack\"\nusername = \"u\"\ndomain = \"d\"\n";
+        let cloud: config::CloudCredential = toml::from_str(text).unwrap();
+        let expected = OpenStackLogin {
+            username: "u".to_owned(),
+            domain: Some("d".to_owned()),
+            ..OpenStackLogin::default()
+        };
+        assert_eq!(openstack_login(&cloud), expected);
+    }
 
     #[test]
     fn a_cloud_without_a_token_of_its_own_uses_that_of_im() {

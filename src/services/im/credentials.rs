@@ -81,6 +81,32 @@ pub enum ImLogin {
     },
 }
 
+/// How to log in to an OpenStack, in IM's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenStackLogin {
+    /// The user; with a Check-in token the identity provider's name in Keystone.
+    pub username: String,
+    /// The project; with a Check-in token the protocol's name in Keystone.
+    pub tenant: String,
+    /// The kind of login.
+    pub auth_version: String,
+    /// The domain; with a Check-in token the project id, if the VO has more than one there.
+    pub domain: Option<String>,
+}
+
+impl Default for OpenStackLogin {
+    /// With a Check-in access token, as EGI's sites want it
+    /// (<https://docs.egi.eu/users/compute/orchestration/im/>).
+    fn default() -> Self {
+        Self {
+            username: "egi.eu".to_owned(),
+            tenant: "openid".to_owned(),
+            auth_version: "3.x_oidc_access_token".to_owned(),
+            domain: None,
+        }
+    }
+}
+
 /// A credential for one cloud. IM does not keep them: every call that touches the cloud needs it.
 #[derive(Clone, Debug)]
 pub enum CloudCredential {
@@ -90,8 +116,8 @@ pub enum CloudCredential {
         id: String,
         /// The Keystone URL.
         host: String,
-        /// The project id, if the VO has more than one project there.
-        project: Option<String>,
+        /// How to log in there.
+        login: OpenStackLogin,
         /// The VO.
         vo: String,
         /// The access token.
@@ -168,7 +194,7 @@ fn cloud_line(cloud: &CloudCredential) -> Result<String, CredentialError> {
         CloudCredential::OpenStack {
             id,
             host,
-            project,
+            login,
             vo,
             token,
         } => {
@@ -176,15 +202,15 @@ fn cloud_line(cloud: &CloudCredential) -> Result<String, CredentialError> {
             let mut fields = vec![
                 ("id", id.as_str()),
                 ("type", "OpenStack"),
-                ("username", "egi.eu"),
-                ("tenant", "openid"),
-                ("auth_version", "3.x_oidc_access_token"),
+                ("username", &login.username),
+                ("tenant", &login.tenant),
+                ("auth_version", &login.auth_version),
                 ("host", host),
                 ("password", token.expose_secret()),
                 ("vo", vo),
             ];
-            if let Some(project) = project {
-                fields.push(("domain", project));
+            if let Some(domain) = &login.domain {
+                fields.push(("domain", domain));
             }
             line(&fields)
         }
@@ -276,7 +302,10 @@ mod tests {
                 CloudCredential::OpenStack {
                     id: "egi".to_owned(),
                     host: "https://keystone.example:5000/v3".to_owned(),
-                    project: Some("p1".to_owned()),
+                    login: OpenStackLogin {
+                        domain: Some("p1".to_owned()),
+                        ..OpenStackLogin::default()
+                    },
                     vo: "vo.pangeo.eu".to_owned(),
                     token: token.clone(),
                 },

@@ -33,7 +33,9 @@ pub use answers::{
     CloudEstimate, ContMsg, Estimate, Image, InfrastructureState, Outputs, Quota, Quotas, Template,
     Totals, VmAddress, VmEstimate, VmInfo, VmState, VolumeEstimate,
 };
-pub use credentials::{CloudCredential, CredentialError, ImCredentials, ImLogin, TokenCell};
+pub use credentials::{
+    CloudCredential, CredentialError, ImCredentials, ImLogin, OpenStackLogin, TokenCell,
+};
 pub use error::ImError;
 
 use crate::domain::metrics::{Calls, Metrics};
