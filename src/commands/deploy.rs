@@ -67,6 +67,7 @@ pub fn deploy_options(
         purpose: options.text("purpose"),
         contact: options.text("contact"),
         ends_on: reader.ends_on(defaults),
+        template: None,
     };
     let mut errors = reader.errors;
     let problems = deploy.problems();

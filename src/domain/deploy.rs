@@ -150,6 +150,10 @@ pub struct DeployOptions {
     pub contact: Option<String>,
     /// The last day it is needed.
     pub ends_on: Option<NaiveDate>,
+    /// The digest of the TOSCA templates that the plan showed; set by
+    /// [`Template::settle`](crate::domain::tosca::Template::settle).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
 }
 
 /// What a notebook asks for at least: cores and bytes of memory.
@@ -299,6 +303,7 @@ pub(crate) mod tests {
             purpose: None,
             contact: None,
             ends_on: NaiveDate::from_ymd_opt(2026, 12, 31),
+            template: None,
         }
     }
 

@@ -14,6 +14,7 @@ mod fill;
 mod inputs;
 
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 pub use fill::{ToscaSecrets, infrastructure_name};
 pub use inputs::Input;
@@ -171,9 +172,16 @@ impl Template {
             .or_else(|| self.default_of("kube_version"))
     }
 
-    /// The options with the template's defaults written out, so that an approval covers them: the
-    /// template may change between the plan and its operation.
+    /// The SHA-256 of the merged templates, as 64 hexadecimal digits.
+    pub fn digest(&self) -> String {
+        let text = Value::Object(self.document.clone()).to_string();
+        hex::encode(Sha256::digest(text.as_bytes()))
+    }
+
+    /// The options with the template's defaults and its digest written out, so that an approval
+    /// covers them: the template may change between the plan and its operation.
     pub fn settle(&self, mut options: DeployOptions) -> DeployOptions {
+        options.template = Some(self.digest());
         options.kubernetes_version = self.kubernetes_version(&options);
         let size = |input: &str| Size::parse(&self.default_of(input)?).ok();
         options.frontend.disk = options.frontend.disk.or_else(|| size("fe_disk_size"));

@@ -29,6 +29,24 @@ async fn ana_deploys_and_ben_approves_by_reaction(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+async fn templates_that_changed_after_the_plan_are_not_used(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    scene.keeps_dns_secret("geo.vm.fedcloud.eu").await;
+    scene.person("ana").runs(DEPLOY).await.answer().await;
+    let plan = scene.plan("Create cluster `geo`").await;
+
+    scene.world.im.change_templates();
+    scene.person("ben").reacts(&plan, "✅");
+
+    scene.sees("not those that the plan showed").await;
+    scene
+        .sees("hint: undo this operation and deploy again")
+        .await;
+    assert_eq!(scene.world.im.create_calls(), 0);
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_deployed_cluster_is_looked_at_by_who_may_look(pool: PgPool) {
     let scene = Scene::start(pool).await;
     scene.keeps_dns_secret("geo.vm.fedcloud.eu").await;

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -145,9 +146,14 @@ async fn version(headers: HeaderMap) -> Response {
     respond(&headers, answer::INFO, None, Ok(output))
 }
 
-async fn template(Path(name): Path<String>) -> Response {
+async fn template(State(im): Shared, Path(name): Path<String>) -> Response {
+    let changes = im.template_changes.load(Ordering::Relaxed);
     match TEMPLATES.iter().find(|(known, _)| *known == name) {
-        Some((_, text)) => ([(header::CONTENT_TYPE, "text/yaml")], *text).into_response(),
+        Some((_, text)) => {
+            let version = format!("template_version: \"1.0.{changes}\"");
+            let text = text.replacen("template_version: \"1.0.0\"", &version, 1);
+            ([(header::CONTENT_TYPE, "text/yaml")], text).into_response()
+        }
         None => detail(StatusCode::NOT_FOUND, "Not Found"),
     }
 }

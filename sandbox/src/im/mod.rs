@@ -26,6 +26,7 @@ mod vm;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -120,6 +121,8 @@ struct Inner {
     state: Arc<Saved<ImState>>,
     speed: Mutex<SpeedOptions>,
     mishaps: Mutex<Vec<Mishap>>,
+    /// How many times its templates were changed.
+    template_changes: AtomicU64,
     machines: Arc<dyn Machines>,
     dns: Option<Arc<Dns>>,
     checkin: Option<Arc<Checkin>>,
@@ -146,6 +149,7 @@ impl Im {
             state: Arc::new(Saved::open(options.state_file)?),
             speed: Mutex::new(options.speed),
             mishaps: Mutex::default(),
+            template_changes: AtomicU64::default(),
             machines: options.machines,
             dns: options.dns,
             checkin: options.checkin,
@@ -189,6 +193,11 @@ impl Im {
     pub fn infrastructure(&self, name: &str) -> Option<InfrastructureView> {
         let mut all = self.infrastructures().into_iter();
         all.find(|infrastructure| infrastructure.name.as_deref() == Some(name))
+    }
+
+    /// Changes the templates that it serves, as their authors do from time to time.
+    pub fn change_templates(&self) {
+        self.inner.template_changes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many infrastructures were ever created.

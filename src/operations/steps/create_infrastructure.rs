@@ -176,6 +176,16 @@ async fn document(context: &StepContext<'_>) -> Result<SecretString, StepError> 
         .fetch(options.method)
         .await
         .map_err(of_templates)?;
+    if options
+        .template
+        .as_ref()
+        .is_some_and(|planned| *planned != template.digest())
+    {
+        return Err(StepError::fatal(
+            "the TOSCA templates are not those that the plan showed",
+            "undo this operation and deploy again: the new plan shows the templates of today",
+        ));
+    }
     let vault = context.vault;
     let owner = context.cluster_secrets();
     let auth = context.services.im.authorization().map_err(|error| {
