@@ -269,7 +269,7 @@ fn duration(text: &Spanned<String>, report: &mut Report<'_>) -> Duration {
     })
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(end);
     let number: u64 = number.parse().ok()?;

@@ -168,7 +168,10 @@ fn bounds_problem(option: &OptionSpec) -> Option<String> {
         | OptionKind::Size
         | OptionKind::SiteImage
         | OptionKind::Word
-        | OptionKind::Operation => (bounds != (None, None))
+        | OptionKind::Operation
+        | OptionKind::Duration
+        | OptionKind::Pattern
+        | OptionKind::PodName => (bounds != (None, None))
             .then(|| "only numbers and texts have `min` and `max`".to_owned()),
     }
 }

@@ -9,12 +9,14 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use chrono::NaiveDate;
 
 use super::{
+    file::parse_duration,
     spec::{Command, OptionKind, OptionSpec},
     value::{OptionValue, Options, RawValue},
 };
 use crate::domain::{
     email::is_email,
-    names::{ClusterName, HostName},
+    logs::Pattern,
+    names::{ClusterName, HostName, PodName},
     size::Size,
 };
 
@@ -135,6 +137,13 @@ pub fn parse_value(spec: &OptionSpec, raw: &RawValue) -> Result<OptionValue, Str
         OptionKind::SiteImage => site_image(text),
         OptionKind::Word => word(text),
         OptionKind::Operation => operation(text),
+        OptionKind::Duration => duration(&text),
+        OptionKind::Pattern => Pattern::parse(&text)
+            .map(OptionValue::Pattern)
+            .map_err(|error| error.to_string()),
+        OptionKind::PodName => PodName::parse(&text)
+            .map(OptionValue::PodName)
+            .map_err(|error| error.to_string()),
     }
 }
 
@@ -324,6 +333,17 @@ fn operation(text: String) -> Result<OptionValue, String> {
             shown(&text)
         ))
     }
+}
+
+fn duration(text: &str) -> Result<OptionValue, String> {
+    parse_duration(text.trim())
+        .map(OptionValue::Duration)
+        .ok_or_else(|| {
+            format!(
+                "{} is not a time span; write a number and s, m, h or d, such as `30m`",
+                shown(text)
+            )
+        })
 }
 
 #[cfg(test)]

@@ -160,6 +160,12 @@ pub enum OptionKind {
     Word,
     /// The id of an operation, whole or its last 8 digits.
     Operation,
+    /// A time span, `30m`.
+    Duration,
+    /// A regular expression.
+    Pattern,
+    /// The name of a pod.
+    PodName,
 }
 
 impl OptionKind {
@@ -180,7 +186,10 @@ impl OptionKind {
             | Self::Size
             | Self::SiteImage
             | Self::Word
-            | Self::Operation => WireType::Text,
+            | Self::Operation
+            | Self::Duration
+            | Self::Pattern
+            | Self::PodName => WireType::Text,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The values of options: as they arrive, and as types.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    names::{ClusterName, HostName},
+    logs::Pattern,
+    names::{ClusterName, HostName, PodName},
     size::Size,
 };
 
@@ -53,6 +54,12 @@ pub enum OptionValue {
     Date(NaiveDate),
     /// An amount of memory or disk.
     Size(Size),
+    /// A time span.
+    Duration(Duration),
+    /// A regular expression.
+    Pattern(Pattern),
+    /// A pod's name.
+    PodName(PodName),
     /// Text that its parser found safe for its use.
     Text(String),
 }
@@ -66,6 +73,9 @@ impl fmt::Display for OptionValue {
             Self::Boolean(value) => value.fmt(f),
             Self::Date(value) => value.fmt(f),
             Self::Size(value) => value.fmt(f),
+            Self::Duration(value) => write!(f, "{}s", value.as_secs()),
+            Self::Pattern(value) => value.fmt(f),
+            Self::PodName(value) => value.fmt(f),
             Self::Text(value) => f.write_str(value),
         }
     }
@@ -129,6 +139,35 @@ impl Options {
     pub fn date(&self, name: &str) -> Option<NaiveDate> {
         match self.get(name) {
             Some(OptionValue::Date(value)) => Some(*value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The value of an option that is `true` or `false`; absent is `false`.
+    pub fn is_set(&self, name: &str) -> bool {
+        matches!(self.get(name), Some(OptionValue::Boolean(true)))
+    }
+
+    /// The value of an option that is a time span.
+    pub fn duration(&self, name: &str) -> Option<Duration> {
+        match self.get(name) {
+            Some(OptionValue::Duration(value)) => Some(*value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The value of an option that is a regular expression.
+    pub fn pattern(&self, name: &str) -> Option<&Pattern> {
+        match self.get(name) {
+            Some(OptionValue::Pattern(value)) => Some(value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The value of an option that is a pod's name.
+    pub fn pod_name(&self, name: &str) -> Option<&PodName> {
+        match self.get(name) {
+            Some(OptionValue::PodName(value)) => Some(value),
             Some(_) | None => None,
         }
     }

@@ -14,6 +14,7 @@ pub mod email;
 pub mod health;
 pub mod ids;
 pub mod links;
+pub mod logs;
 pub mod message;
 pub mod metrics;
 pub mod names;

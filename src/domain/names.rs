@@ -208,6 +208,38 @@ impl InfrastructureId {
 }
 text_name!(InfrastructureId);
 
+/// The name of a pod: a DNS subdomain, as Kubernetes names objects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PodName(String);
+
+impl PodName {
+    /// Parses a pod's name: small letters, digits, dashes and dots, 1 to 253 characters.
+    ///
+    /// # Errors
+    /// [`NameError`] says what is allowed.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        const WHAT: &str = "the pod's name";
+        const ALLOWED: &str =
+            "use the name as Kubernetes shows it: small letters, digits, dashes, dots";
+        if text.is_empty() {
+            return Err(NameError::Empty {
+                what: WHAT,
+                allowed: ALLOWED,
+            });
+        }
+        let plain =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+        let is_label =
+            |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+        if text.len() > 253 || !text.bytes().all(plain) || !text.split('.').all(is_label) {
+            return Err(form(WHAT, text, ALLOWED));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+text_name!(PodName);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,6 +287,26 @@ mod tests {
                 .unwrap()
                 .is_within(&domain)
         );
+    }
+
+    #[test]
+    fn pod_names_are_paths_of_nothing() {
+        for bad in [
+            "",
+            "A",
+            "a/b",
+            "../x",
+            "a..b",
+            "-a",
+            "a-",
+            "a b",
+            "a?x=1",
+            &"a".repeat(254),
+        ] {
+            assert!(PodName::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+        assert!(PodName::parse("jupyter-ana-2eexample-2eorg").is_ok());
+        assert!(PodName::parse("dask-worker-1a2b.x").is_ok());
     }
 
     #[test]
