@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::arguments::Arguments;
 use super::chart;
+use super::logs;
 use super::protocol::{Call, Caller};
 use super::state::{Cluster, Workload};
 
@@ -29,9 +30,9 @@ const DEPLOYMENTS: [(&str, u32); 6] = [
 ];
 
 #[derive(Clone)]
-struct Api {
-    shared: Arc<Shared>,
-    infrastructure: String,
+pub(super) struct Api {
+    pub(super) shared: Arc<Shared>,
+    pub(super) infrastructure: String,
 }
 
 /// The API of one cluster.
@@ -42,6 +43,10 @@ pub(super) fn router(shared: Arc<Shared>, infrastructure: &str) -> Router {
         .route("/api/v1/namespaces", get(namespaces))
         .route("/api/v1/pods", get(all_pods))
         .route("/api/v1/namespaces/{namespace}/pods", get(pods))
+        .route(
+            "/api/v1/namespaces/{namespace}/pods/{pod}/log",
+            get(logs::pod_log),
+        )
         .route("/api/v1/namespaces/{namespace}/secrets", get(secrets))
         .route(
             "/apis/apps/v1/namespaces/{namespace}/deployments",
@@ -69,7 +74,7 @@ impl Api {
     }
 }
 
-fn status(code: StatusCode, message: &str) -> Response {
+pub(super) fn status(code: StatusCode, message: &str) -> Response {
     let reason = code.canonical_reason().unwrap_or_default().replace(' ', "");
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -260,7 +265,7 @@ fn deployment_items(cluster: &Cluster) -> Vec<Value> {
         .collect()
 }
 
-fn pod_items(cluster: &Cluster) -> Vec<Value> {
+pub(super) fn pod_items(cluster: &Cluster) -> Vec<Value> {
     if cluster.workload == Workload::Absent {
         return Vec::new();
     }

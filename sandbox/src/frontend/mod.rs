@@ -19,6 +19,7 @@ mod helm;
 mod helm_ask;
 mod hub;
 mod kubernetes;
+mod logs;
 mod machine;
 mod machines;
 pub mod programs;
@@ -116,6 +117,7 @@ impl FrontEnds {
             certificates: Mutex::default(),
             hub_faults: Faults::new(),
             kubernetes_faults: Faults::new(),
+            pod_logs: logs::PodLogs::default(),
         });
         let mut background = Background::new();
         background.keep(Arc::clone(&shared.saved));

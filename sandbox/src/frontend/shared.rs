@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::FrontEndsOptions;
 use super::helm::{Helm, HelmFault};
 use super::kubernetes;
+use super::logs::PodLogs;
 use super::protocol::{Caller, Order};
 use super::state::{Cluster, Clusters};
 use crate::faults::Faults;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(super) certificates: Mutex<BTreeMap<String, IssuedCertificate>>,
     pub(super) hub_faults: Faults,
     pub(super) kubernetes_faults: Faults,
+    pub(super) pod_logs: PodLogs,
 }
 
 impl std::fmt::Debug for Shared {
