@@ -18,10 +18,12 @@ use crate::domain::deploy::CheckinInstance;
 use crate::domain::health::Health;
 use crate::domain::ids::{DiscordChannelId, DiscordRoleId};
 use crate::domain::links::OperationLinks;
+use crate::domain::logs::LogWish;
 use crate::domain::metrics::Metrics;
 use crate::domain::names::HostName;
 use crate::domain::person::Person;
 use crate::domain::redact::Redactor;
+use crate::looks::logs::LogAnswer;
 use crate::looks::{LookError, Looks, Report};
 use crate::operations::{Control, Starter};
 use crate::plans::{PlanError, Planned, Planner};
@@ -165,6 +167,12 @@ pub trait AnswersLooks: Send + Sync {
     /// When the database fails.
     async fn list(&self) -> Result<Report, LookError>;
 
+    /// The end of a log of a cluster; `None` if there is no cluster of that name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn logs(&self, name: &str, wish: &LogWish) -> Result<Option<LogAnswer>, LookError>;
+
     /// How a host name is.
     ///
     /// # Errors
@@ -193,6 +201,10 @@ impl AnswersLooks for Looks {
 
     async fn list(&self) -> Result<Report, LookError> {
         Looks::list(self).await
+    }
+
+    async fn logs(&self, name: &str, wish: &LogWish) -> Result<Option<LogAnswer>, LookError> {
+        Looks::logs(self, name, wish).await
     }
 
     async fn dns_check(&self, host: &HostName) -> Result<Report, LookError> {

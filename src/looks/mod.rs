@@ -7,6 +7,7 @@
 
 pub mod checkin;
 pub mod dns;
+pub mod logs;
 pub mod status;
 
 use std::sync::Arc;

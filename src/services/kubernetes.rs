@@ -6,6 +6,8 @@
 //!
 //! **Invariant:** reads only.
 
+mod pods;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,6 +26,8 @@ use tokio::time::timeout;
 
 use super::frontend::{Frontend, FrontendError};
 use crate::domain::metrics::Calls;
+
+pub use pods::{Container, LogAsk, PodState};
 
 /// Where kubeadm leaves the administrator's credentials.
 const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";

@@ -137,6 +137,11 @@ impl Vault {
         Ok(rows.len())
     }
 
+    /// What knows every secret that was opened here.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
     /// Seals everything again that an older key sealed. Answers how many rows changed.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use pangeo_bot::domain::deploy::CheckinInstance;
 use pangeo_bot::domain::health::{Gateway, Health};
 use pangeo_bot::domain::ids::{DiscordChannelId, DiscordRoleId, DiscordUserId, PlanId};
 use pangeo_bot::domain::links::{LinkSigner, OperationLinks};
+use pangeo_bot::domain::logs::LogWish;
 use pangeo_bot::domain::metrics::Metrics;
 use pangeo_bot::domain::names::HostName;
 use pangeo_bot::domain::operation::{Operation, StepState};
@@ -28,6 +29,7 @@ use pangeo_bot::domain::plan::{
 };
 use pangeo_bot::domain::redact::Redactor;
 use pangeo_bot::domain::seal::KeyRing;
+use pangeo_bot::looks::logs::LogAnswer;
 use pangeo_bot::looks::{LookError, Report, Tone};
 use pangeo_bot::operations::start::known_steps;
 use pangeo_bot::operations::{Control, Starter, Waker};
@@ -106,6 +108,10 @@ impl AnswersLooks for Played {
     async fn list(&self) -> Result<Report, LookError> {
         tokio::time::sleep(Duration::from_millis(self.slow_ms.load(Ordering::SeqCst))).await;
         Ok(Report::new("Clusters", Tone::Neutral, "played list"))
+    }
+
+    async fn logs(&self, _name: &str, _wish: &LogWish) -> Result<Option<LogAnswer>, LookError> {
+        Ok(None)
     }
 
     async fn dns_check(&self, _host: &HostName) -> Result<Report, LookError> {

@@ -20,6 +20,7 @@ fn example(option: &str) -> &'static str {
     match option {
         "host" => "geo.vm.fedcloud.eu",
         "operation" => "0123abcd",
+        "pod" => "jupyter-ana",
         _ => "geo",
     }
 }

@@ -6,6 +6,7 @@ mod crash;
 mod deploy;
 mod every_command;
 mod failures;
+mod logs;
 mod metrics;
 mod page;
 mod refused;

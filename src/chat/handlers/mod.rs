@@ -10,6 +10,7 @@ mod dns_check;
 mod dns_set_secret;
 mod help;
 mod list;
+mod logs;
 mod logs_operation;
 mod ops_cancel;
 mod ops_list;
@@ -128,6 +129,8 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "dns check" => dns_check::run(call).await,
         "help" => help::run(&call),
         "list" => list::run(call).await,
+        "logs clues" | "logs gateway" | "logs helm" | "logs hub" | "logs im" | "logs pod"
+        | "logs proxy" => logs::run(call).await,
         "logs operation" => logs_operation::run(call).await,
         "ops cancel" => ops_cancel::run(call).await,
         "ops list" => ops_list::run(call).await,

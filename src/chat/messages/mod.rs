@@ -10,6 +10,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod lists;
+pub(crate) mod logs;
 pub(crate) mod notice;
 pub(crate) mod plan;
 pub(crate) mod progress;

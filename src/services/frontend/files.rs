@@ -22,6 +22,10 @@ tail -c +"$(($2 + 1))" -- "$1" | head -c "$3""#;
 const READ_TAIL: &str = r#"[ -e "$1" ] || exit 66
 exec tail -c "$2" -- "$1""#;
 
+/// Prints the size of the file `$1` in bytes.
+const SIZE: &str = r#"[ -e "$1" ] || exit 66
+exec stat -L -c %s -- "$1""#;
+
 /// `EX_NOINPUT` of sysexits.h: what our scripts answer for a missing file.
 const NO_INPUT: i32 = 66;
 
@@ -86,6 +90,28 @@ impl Frontend {
         let max = max_bytes.min(super::OUTPUT_LIMIT).to_string();
         let args = ["sudo", "sh", "-c", READ_FROM, "read", path, &offset, &max];
         self.read(path, &args).await
+    }
+
+    /// The size of a file in bytes, asked as root.
+    ///
+    /// # Errors
+    /// [`FrontendError::NoSuchFile`] when it is missing.
+    pub async fn file_size(&self, path: &str) -> Result<u64, FrontendError> {
+        check_path(path)?;
+        let size = self
+            .read(path, &["sudo", "sh", "-c", SIZE, "size", path])
+            .await?;
+        let size = String::from_utf8_lossy(&size);
+        size.trim()
+            .parse()
+            .map_err(|_not_a_number| FrontendError::CommandFailed {
+                program: "stat".to_owned(),
+                status: 0,
+                stderr: format!(
+                    "it answered {:?}",
+                    size.chars().take(40).collect::<String>()
+                ),
+            })
     }
 
     async fn read(&self, path: &str, args: &[&str]) -> Result<Vec<u8>, FrontendError> {

@@ -1,0 +1,155 @@
+//! `/pangeo logs …`: the ends of a cluster's logs, whatever their size, without secrets.
+
+use sandbox::discord::Message;
+use sqlx::PgPool;
+
+use crate::MIGRATOR;
+use crate::scene::Scene;
+
+/// A cluster `geo` that runs; answers its infrastructure.
+async fn deployed(scene: &Scene) -> String {
+    scene.keeps_dns_secret("geo.vm.fedcloud.eu").await;
+    let deploy = "/pangeo deploy name:geo host:geo.vm.fedcloud.eu auth:native";
+    scene.person("ana").runs(deploy).await.answer().await;
+    let plan = scene.plan("Create cluster `geo`").await;
+    scene.person("ben").reacts(&plan, "✅");
+    scene.sees("succeeded").await;
+    scene.world.im.infrastructure("pangeo-geo").unwrap().id
+}
+
+async fn vic(scene: &Scene, typed: &str) -> Message {
+    scene.person("vic").runs(typed).await.answer().await
+}
+
+fn file(scene: &Scene, message: &Message) -> String {
+    let bytes = scene.world.discord.file(message.attachments[0].id).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn every_log_of_a_cluster_can_be_read_by_who_may_look(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    let id = deployed(&scene).await;
+    let hub = "hub-6d988656cf-0";
+    scene.world.front_ends.pod_says(
+        &id,
+        hub,
+        "[E 2026-11-24 13:00:00.000 JupyterHub user:1] no spawn\nAuthorization: token abcdef0123456789\n",
+    );
+    for (typed, words) in [
+        (
+            "hub name:geo",
+            vec![
+                "no spawn",
+                "pod `hub-6d988656cf-0` Running",
+                "\u{1b}[31m[E ",
+            ],
+        ),
+        ("proxy name:geo", vec!["ConfigProxy", "503 GET"]),
+        ("gateway name:geo", vec!["DaskGateway"]),
+        (
+            "helm name:geo",
+            vec!["install-daskhub", "revision 1 deployed"],
+        ),
+        ("im name:geo", vec!["contextualisation of"]),
+        (
+            "clues name:geo",
+            vec!["LOGGING MARK", "/var/log/clues2/clues2.log"],
+        ),
+        (
+            "pod name:geo pod:hub-6d988656cf-0",
+            vec!["Running JupyterHub version"],
+        ),
+        (
+            "pod name:geo pod:jupyter-zoe",
+            vec!["no such pod", "hint: there are", "hub-6d9"],
+        ),
+        ("hub name:nowhere", vec!["there is no cluster"]),
+        ("hub name:geo grep:(", vec!["not a regular expression"]),
+        ("hub name:geo since:soon", vec!["not a time span"]),
+    ] {
+        let answer = vic(&scene, &format!("/pangeo logs {typed}")).await;
+        assert!(answer.is_ephemeral());
+        for word in words {
+            assert!(
+                answer.says(word),
+                "{typed}: no {word:?} in {}",
+                answer.text()
+            );
+        }
+        assert!(
+            !answer.says("abcdef0123456789"),
+            "{typed}: {}",
+            answer.text()
+        );
+    }
+    let answer = vic(&scene, "/pangeo logs hub name:geo").await;
+    assert!(
+        file(&scene, &answer).contains("Authorization: [redacted]"),
+        "{}",
+        file(&scene, &answer)
+    );
+    // No line that holds the secret can be found by it.
+    let answer = vic(&scene, "/pangeo logs hub name:geo grep:abcdef").await;
+    assert!(answer.says("no lines that match"), "{}", answer.text());
+    let answer = vic(
+        &scene,
+        "/pangeo logs hub name:geo since:5m grep:spawn|health",
+    )
+    .await;
+    assert_eq!(
+        file(&scene, &answer).lines().count(),
+        1,
+        "{}",
+        file(&scene, &answer)
+    );
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_log_of_2_gb_is_read_from_its_end(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    let id = deployed(&scene).await;
+    let now = chrono::Utc::now();
+    let line = |minutes: i64, text: &str| {
+        let at = (now - chrono::TimeDelta::minutes(minutes)).format("%Y-%m-%d %H:%M:%S,%3f");
+        format!("[PLUGIN-IM];ERROR;{at};{text}\n")
+    };
+    let lines: String = (0..200)
+        .map(|n| line(200 - n, &format!("number {n}, token = s3cr3t-{n}-value")))
+        .collect();
+    let fronts = &scene.world.front_ends;
+    fronts.grow_clues_log(&id, 2_000_000_000, &lines).unwrap();
+    let began = std::time::Instant::now();
+    let answer = vic(&scene, "/pangeo logs clues name:geo lines:3").await;
+    let took = began.elapsed();
+    let text = file(&scene, &answer);
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(
+        text.contains("number 199") && !text.contains("number 196"),
+        "{text}"
+    );
+    assert!(
+        text.contains("token = [redacted]") && !text.contains("s3cr3t"),
+        "{text}"
+    );
+    assert!(answer.says("1907 MiB"), "{}", answer.text());
+    assert!(took.as_secs() < 5, "it took {took:?}");
+
+    let answer = vic(&scene, "/pangeo logs clues name:geo since:31m lines:5000").await;
+    let count = file(&scene, &answer).lines().count();
+    assert!(
+        (30..=31).contains(&count),
+        "{count} lines of the last 31 minutes"
+    );
+    let answer = vic(&scene, "/pangeo logs clues name:geo grep:number.7,").await;
+    assert_eq!(
+        file(&scene, &answer).lines().count(),
+        1,
+        "{}",
+        file(&scene, &answer)
+    );
+    let answer = vic(&scene, "/pangeo logs clues name:geo grep:nothing-like-it").await;
+    assert!(answer.says("searched its last 64 MiB"), "{}", answer.text());
+    scene.nothing_unexpected();
+}
