@@ -202,6 +202,36 @@ impl Checkin {
         self.inner.new_refresh_token(user)
     }
 
+    /// Trades an access token that is valid for a new one and a refresh token.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn exchange(&self, access_token: &str) -> anyhow::Result<Option<(String, String)>> {
+        let Some(claims) = self.inner.valid(access_token) else {
+            return Ok(None);
+        };
+        let user = &claims.preferred_username;
+        let access = self.inner.mint(user, self.inner.lifetime())?;
+        Ok(Some((access, self.inner.new_refresh_token(user))))
+    }
+
+    /// A new access token for a refresh token that is valid.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn refresh(&self, refresh_token: &str) -> anyhow::Result<Option<String>> {
+        let user = self
+            .inner
+            .state
+            .read()
+            .refresh_tokens
+            .get(refresh_token)
+            .cloned();
+        let lifetime = self.inner.lifetime();
+        user.map(|user| self.inner.mint(&user, lifetime))
+            .transpose()
+    }
+
     /// Takes back all refresh tokens of a person.
     pub fn revoke_refresh_tokens(&self, user: &str) {
         let mut state = self.inner.state.change();
@@ -274,6 +304,12 @@ impl Inner {
             state.minted
         };
         self.signer.mint(user, &person, number, lifetime)
+    }
+
+    /// How long an access token of the token endpoint lives.
+    fn lifetime(&self) -> chrono::Duration {
+        chrono::Duration::from_std(self.token_lifetime)
+            .unwrap_or_else(|_| chrono::Duration::hours(1))
     }
 
     fn new_refresh_token(&self, user: &str) -> String {

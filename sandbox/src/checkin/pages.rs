@@ -121,8 +121,7 @@ fn invalid_client() -> Response {
 
 /// Both tokens of a person, as the token endpoint gives them out.
 fn tokens(checkin: &Inner, user: &str) -> Response {
-    let lifetime = chrono::Duration::from_std(checkin.token_lifetime)
-        .unwrap_or_else(|_| chrono::Duration::hours(1));
+    let lifetime = checkin.lifetime();
     match checkin.mint(user, lifetime) {
         Ok(access) => Json(json!({
             "access_token": access,

@@ -46,7 +46,12 @@ const CLUES2_CFG: &str = "[general]\nTIMEOUT_COMMANDS=10\n\n[monitoring]\nMAX_WA
     [scheduling]\nRECONSIDER_JOB_TIME=60\nIDLE_TIME=900\nEXTRA_NODES_FREE=@FREE@\nMAX_BOOTING_NODES=5\n";
 
 /// Makes all files of a new front end.
-pub(super) fn make(data: &Path, cluster: &Cluster, public_key: &str) -> anyhow::Result<()> {
+pub(super) fn make(
+    data: &Path,
+    cluster: &Cluster,
+    public_key: &str,
+    token: &str,
+) -> anyhow::Result<()> {
     for folder in [
         "etc/ssh",
         "etc/clues2/conf.d",
@@ -87,7 +92,7 @@ pub(super) fn make(data: &Path, cluster: &Cluster, public_key: &str) -> anyhow::
         symlink("/opt/programs", &link).with_context(|| format!("link {}", link.display()))?;
     }
     make_host_key(data)?;
-    make_clues(data, cluster)
+    make_clues(data, cluster, token)
 }
 
 /// Makes a new host key, in place of an older one.
@@ -159,7 +164,7 @@ pub(super) fn make_settings(
 }
 
 /// CLUES and EC3: read and changed by later commands of the bot.
-fn make_clues(data: &Path, cluster: &Cluster) -> anyhow::Result<()> {
+fn make_clues(data: &Path, cluster: &Cluster, token: &str) -> anyhow::Result<()> {
     let number = |name: &str, default: u32| -> u32 {
         cluster
             .input(name)
@@ -206,14 +211,7 @@ fn make_clues(data: &Path, cluster: &Cluster) -> anyhow::Result<()> {
     put(
         data,
         "usr-local/ec3/auth.dat",
-        "id = im; type = InfrastructureManager; token = sandbox-token\n\
-         id = egi; type = OpenStack; username = egi.eu; tenant = openid; auth_version = 3.x_oidc_access_token; password = sandbox-token\n",
-        0o600,
-    )?;
-    put(
-        data,
-        "usr-local/ec3/refresh.dat",
-        "sandbox-refresh-token\n",
+        &super::ec3::auth_dat(token),
         0o600,
     )
 }

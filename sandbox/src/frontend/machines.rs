@@ -21,6 +21,9 @@ use crate::tls::{self, Authority, serve_tls};
 /// The user of the templates' images.
 const USER: &str = "cloudadm";
 
+/// How long the access token lives that a new front end is given.
+const TOKEN_LIFETIME: chrono::Duration = chrono::Duration::hours(1);
+
 /// How many addresses are tried for a new front end.
 const ADDRESS_TRIES: u32 = 200;
 
@@ -115,7 +118,11 @@ impl FrontEnds {
             workload: Workload::Absent,
             helm_runs: 0,
         };
-        files::make(&folder.join("data"), &cluster, &public_key)?;
+        let token = match &self.shared.options.ec3 {
+            Some(ec3) => ec3.checkin.mint_token(&ec3.user, TOKEN_LIFETIME)?,
+            None => "sandbox-token".to_owned(),
+        };
+        files::make(&folder.join("data"), &cluster, &public_key, &token)?;
         let mut saved = self.shared.saved.change();
         saved.clusters.insert(infrastructure.to_owned(), cluster);
         drop(saved);

@@ -14,6 +14,7 @@
 
 mod arguments;
 mod chart;
+mod ec3;
 mod files;
 mod helm;
 mod helm_ask;
@@ -43,6 +44,7 @@ use crate::serve::Background;
 use crate::tls::Authority;
 use machine::Machine;
 
+pub use ec3::Ec3Options;
 pub use helm::HelmFault;
 pub use proxy::SshDoor;
 pub(crate) use shared::Shared;
@@ -63,6 +65,8 @@ pub struct FrontEndsOptions {
     pub install_time: Duration,
     /// The binary `front-end-programs`; looked for beside the running program if absent.
     pub programs: Option<PathBuf>,
+    /// How their tokens live; without, they have one that means nothing.
+    pub ec3: Option<Ec3Options>,
 }
 
 impl FrontEndsOptions {
@@ -75,6 +79,7 @@ impl FrontEndsOptions {
             kubernetes_port: 6443,
             install_time: Duration::from_millis(300),
             programs: None,
+            ec3: None,
         }
     }
 }
@@ -121,6 +126,9 @@ impl FrontEnds {
         });
         let mut background = Background::new();
         background.keep(Arc::clone(&shared.saved));
+        if let Some(ec3) = shared.options.ec3.clone() {
+            background.run(ec3::run(Arc::clone(&shared), ec3));
+        }
         let front_ends = Self {
             shared,
             machines: Mutex::default(),

@@ -27,7 +27,7 @@ pub use settings::BotSettings;
 use crate::checkin::{Checkin, CheckinOptions, ClientRegistration};
 use crate::discord::{Discord, DiscordOptions};
 use crate::dns::{Dns, DnsOptions};
-use crate::frontend::{FrontEnds, FrontEndsOptions};
+use crate::frontend::{Ec3Options, FrontEnds, FrontEndsOptions};
 use crate::im::{Im, ImOptions, SpeedOptions};
 use ports::Ports;
 
@@ -84,8 +84,8 @@ pub struct World {
     speed: Speed,
 }
 
-/// The person whose access token the bot shows to IM.
-const BOT_USER: &str = "pangeo-bot";
+/// The person whose access token the bot shows to IM, and who so owns all infrastructures.
+pub const BOT_USER: &str = "pangeo-bot";
 
 /// How long that token lives when it is minted.
 const TOKEN_LIFETIME_H: i64 = 24;
@@ -145,6 +145,14 @@ impl World {
                 Speed::Tests => Duration::from_millis(300),
                 Speed::Watch => Duration::from_secs(15),
             },
+            ec3: Some(Ec3Options {
+                checkin: checkin.clone(),
+                user: BOT_USER.to_owned(),
+                refresh_every: match options.speed {
+                    Speed::Tests => Duration::from_millis(400),
+                    Speed::Watch => Duration::from_secs(20),
+                },
+            }),
             ..FrontEndsOptions::new(dir.join("fe"))
         })
         .await
@@ -221,6 +229,21 @@ impl World {
         let (path, beside) = (self.token_file(), self.dir.join("im-token.tmp"));
         std::fs::write(&beside, token).with_context(|| format!("write {}", beside.display()))?;
         std::fs::rename(&beside, &path).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Lets the access token of every front end be expired, and its refresh token worthless.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub fn expire_front_ends(&self) -> anyhow::Result<()> {
+        let expired = self
+            .checkin
+            .mint_token(BOT_USER, chrono::Duration::hours(-1))?;
+        for infrastructure in self.front_ends.infrastructures() {
+            self.front_ends
+                .leave_with_token(&infrastructure, &expired)?;
+        }
+        Ok(())
     }
 
     /// Where the bot reads its access token.

@@ -36,6 +36,8 @@ impl Panel {
         let text = |name: &str| args.get(name).and_then(Value::as_str).unwrap_or_default();
         match action {
             "token-expire" => world.write_token(chrono::Duration::hours(-1))?,
+            "token-expire-front-ends" => world.expire_front_ends()?,
+            "token-show" => return self.shown_token(),
             "token-renew" => world.renew_token()?,
             "quota-exhaust" => world.im.set_quota("cores", 100.0, 100.0),
             "quota-free" => world.im.set_quota("cores", 0.0, 200.0),
@@ -79,6 +81,13 @@ impl Panel {
             .find(|(id, ..)| *id == action)
             .map_or(action, |row| row.1);
         Ok(format!("done: {title}"))
+    }
+
+    /// What IM's dashboard shows below Advanced → Settings.
+    fn shown_token(&self) -> anyhow::Result<String> {
+        let lifetime = chrono::Duration::hours(1);
+        let token = self.world.checkin.mint_token(super::BOT_USER, lifetime)?;
+        Ok(format!("an access token of {}: {token}", super::BOT_USER))
     }
 
     fn every_door(&self, door: SshDoor) -> anyhow::Result<()> {
@@ -130,6 +139,14 @@ impl Panel {
             rows.push(row(name, format!("{} · {vms} VMs", view.state), good));
             if let Some(address) = self.world.front_ends.address(&view.id) {
                 rows.push(row("  front end".to_owned(), address.to_string(), ""));
+                let token = self.world.front_ends.clues_token(&view.id).ok().flatten();
+                let valid = token.is_some_and(|t| self.world.checkin.valid_token(&t).is_some());
+                let (value, state) = if valid {
+                    ("valid", "ok")
+                } else {
+                    ("expired", "bad")
+                };
+                rows.push(row("  its token".to_owned(), value.to_owned(), state));
             }
             if let Some(last) = self.world.front_ends.releases(&view.id).last() {
                 let state = if last.status == "deployed" {
@@ -186,6 +203,20 @@ const ACTIONS: &[(&str, &str, &str, bool, bool)] = &[
     (
         "token-renew",
         "Renew the access token",
+        "Token",
+        false,
+        false,
+    ),
+    (
+        "token-expire-front-ends",
+        "Expire the front ends' tokens",
+        "Token",
+        false,
+        true,
+    ),
+    (
+        "token-show",
+        "Show an access token to paste",
         "Token",
         false,
         false,
