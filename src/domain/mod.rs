@@ -24,6 +24,7 @@ pub mod plan;
 pub mod redact;
 pub mod seal;
 pub mod size;
+pub mod token;
 pub mod tosca;
 pub mod values;
 pub mod yaml;

@@ -1,10 +1,12 @@
 //! EGI Check-in, an OpenID Connect issuer (Keycloak).
 //!
-//! The bot never logs anybody in. It reads the discovery document, asks the authorization endpoint
-//! whether a client and its redirect URI are registered, and reads when a token ends.
+//! It reads the discovery document, asks the authorization endpoint whether a client and its
+//! redirect URI are registered, and reads and verifies tokens.
 //!
-//! **Invariant:** nothing here trusts a claim: [`read_expiry`] does not verify the signature and
-//! is for display only.
+//! **Invariant:** a claim is trusted only after [`CheckinClient::verify`]: [`read_expiry`] and
+//! [`read_facts`] do not verify the signature and are for display.
+
+mod token;
 
 use std::net::IpAddr;
 
@@ -15,6 +17,8 @@ use reqwest::header::LOCATION;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
+
+pub use token::{TokenError, read_facts, same_issuer};
 
 use super::text::{ReadError, read_limited, shorten};
 use crate::domain::metrics::{Calls, Metrics};

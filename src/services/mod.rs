@@ -4,6 +4,7 @@
 
 pub mod checkin;
 pub mod dns;
+pub mod ec3;
 pub mod frontend;
 pub mod helm;
 pub mod http;

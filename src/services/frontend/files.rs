@@ -14,6 +14,23 @@ cat > "$part"
 chmod -- "$2" "$part"
 mv -f -- "$part" "$1""#;
 
+/// Writes standard input over the file `$1`, if it is `$3` bytes long and the file's SHA-256 still
+/// is `$2`: beside it first, with its owner and mode, then renamed. Parts that a dead front end
+/// left behind are removed.
+const REPLACE: &str = r#"set -eu
+umask 077
+[ -e "$1" ] || exit 66
+find "${1%/*}" -maxdepth 1 -name "${1##*/}.part.*" -mmin +10 -delete
+part="$1.part.$$"
+trap 'rm -f -- "$part"' EXIT
+cat > "$part"
+[ "$(wc -c < "$part")" -eq "$3" ] || { echo "the upload was cut short" >&2; exit 74; }
+chown --reference="$1" -- "$part"
+chmod --reference="$1" -- "$part"
+sync -- "$part"
+printf '%s  %s\n' "$2" "$1" | sha256sum --check --status || exit 75
+mv -f -- "$part" "$1""#;
+
 /// Prints at most `$3` bytes of the file `$1` from the 0-based offset `$2`.
 const READ_FROM: &str = r#"[ -e "$1" ] || exit 66
 tail -c +"$(($2 + 1))" -- "$1" | head -c "$3""#;
@@ -28,6 +45,18 @@ exec stat -L -c %s -- "$1""#;
 
 /// `EX_NOINPUT` of sysexits.h: what our scripts answer for a missing file.
 const NO_INPUT: i32 = 66;
+
+/// `EX_TEMPFAIL` of sysexits.h: what [`REPLACE`] answers for a file that is another one by now.
+const CHANGED: i32 = 75;
+
+/// What became of a file that was to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// It has the new content.
+    Done,
+    /// It was not what it should be, so that nothing was changed.
+    ChangedMeanwhile,
+}
 
 impl Frontend {
     /// Writes a file as root, atomically: it has either its old or its whole new content. Its
@@ -47,6 +76,35 @@ impl Frontend {
             });
         }
         succeeded(&["upload"], output).map(drop)
+    }
+
+    /// Gives a file another content as root, atomically, if its SHA-256 (in hexadecimal digits)
+    /// still is `old`. Owner and mode stay.
+    ///
+    /// # Errors
+    /// [`FrontendError::NoSuchFile`] when it is missing, [`FrontendError::DiskFull`] when the new
+    /// content does not fit; the old content is then still there.
+    pub async fn replace(
+        &self,
+        path: &str,
+        old: &str,
+        bytes: &[u8],
+    ) -> Result<Replaced, FrontendError> {
+        check_path(path)?;
+        let length = bytes.len().to_string();
+        let args = ["sudo", "sh", "-c", REPLACE, "replace", path, old, &length];
+        let output = self.run_with_input(&args, bytes).await?;
+        match output.status {
+            CHANGED => Ok(Replaced::ChangedMeanwhile),
+            NO_INPUT => Err(FrontendError::NoSuchFile {
+                path: path.to_owned(),
+            }),
+            0 => Ok(Replaced::Done),
+            _ if says_disk_full(&output.error_text()) => Err(FrontendError::DiskFull {
+                doing: format!("write {path}"),
+            }),
+            _ => succeeded(&["replace"], output).map(|_output| Replaced::Done),
+        }
     }
 
     /// Removes a file as root; a missing one is fine.

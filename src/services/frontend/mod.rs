@@ -36,6 +36,7 @@ use tokio::time::timeout;
 
 pub use error::FrontendError;
 pub(crate) use error::{says_disk_full, tail};
+pub use files::Replaced;
 pub use host_key::{HostKey, HostKeyError};
 
 use connect::PrivateDir;

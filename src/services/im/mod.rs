@@ -131,6 +131,14 @@ impl ImClient {
         client
     }
 
+    /// The same server, asked by the holder of this access token, who has no clouds.
+    #[must_use]
+    pub fn asked_by(&self, token: SecretString) -> Self {
+        let mut client = self.with_clouds(Vec::new());
+        client.credentials.login = ImLogin::Token(TokenCell::new(token));
+        client
+    }
+
     /// The version of the server. Needs no credentials.
     ///
     /// # Errors
