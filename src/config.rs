@@ -31,7 +31,8 @@ pub use environment::environment;
 pub use secrets::{MAX_SECRET_BYTES, SecretError, SecretSource};
 pub use sections::{
     Checkin, CloudCredential, CloudKind, Commands, Database, Discord, Dns, Frontend, Helm, Hub,
-    HubScheme, Im, Issuers, Log, LogFormat, Operations, Sealing, SealingKey, Templates, Vo, Web,
+    HubScheme, Im, Issuers, Log, LogFormat, Operations, Sealing, SealingKey, Templates, Token, Vo,
+    Web,
 };
 
 /// The longest configuration file, in bytes.
@@ -66,6 +67,8 @@ pub struct Config {
     pub sealing: Sealing,
     /// How work is shared.
     pub operations: Operations,
+    /// Renewals of front ends' tokens.
+    pub token: Token,
     /// A site's own commands.
     pub commands: Commands,
     /// Logging.
@@ -166,6 +169,7 @@ impl Config {
             web: section(&mut table, "web", problems),
             sealing: section(&mut table, "sealing", problems),
             operations: section(&mut table, "operations", problems),
+            token: section(&mut table, "token", problems),
             commands: section(&mut table, "commands", problems),
             log: section(&mut table, "log", problems),
         };

@@ -13,9 +13,10 @@ use std::{
 };
 
 use chrono::NaiveDate;
+use pangeo_bot::operations::start::known_steps;
 use pangeo_bot::{
     app::render,
-    commands::{Catalogue, deploy::STEPS},
+    commands::Catalogue,
     config::Config,
     services::{
         http,
@@ -54,7 +55,7 @@ fn without_the_web(text: &str, playbook: &Path) -> String {
 }
 
 async fn rendered(more: &str) -> String {
-    let catalogue = Catalogue::built_in(STEPS).unwrap();
+    let catalogue = Catalogue::built_in(&known_steps()).unwrap();
     let args = format!(
         "render tosca --host pangeo.vm.fedcloud.eu --email a@example.org --templates {} {more}",
         data().join("tosca").display()

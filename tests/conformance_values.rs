@@ -10,9 +10,10 @@
 use std::path::PathBuf;
 
 use chrono::NaiveDate;
+use pangeo_bot::operations::start::known_steps;
 use pangeo_bot::{
     app::render,
-    commands::{Catalogue, deploy::STEPS},
+    commands::Catalogue,
     config::Config,
     domain::{tosca::Template, values::schema, yaml},
 };
@@ -43,7 +44,7 @@ fn document(text: &str) -> Value {
 
 /// What `pangeo-bot <args>` prints.
 fn printed(args: &str) -> Result<String, String> {
-    let catalogue = Catalogue::built_in(STEPS).unwrap();
+    let catalogue = Catalogue::built_in(&known_steps()).unwrap();
     let matches = render::command(&catalogue)
         .try_get_matches_from(args.split_whitespace())
         .unwrap();

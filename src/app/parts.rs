@@ -11,7 +11,7 @@ use crate::domain::clock::Clock;
 use crate::domain::metrics::Metrics;
 use crate::domain::redact::Redactor;
 use crate::domain::seal::KeyRing;
-use crate::operations::services::{Clients, Cloud, Issuers};
+use crate::operations::services::{Clients, Cloud, Issuers, RenewalSettings};
 use crate::operations::{Services, Settings, start};
 use crate::services::checkin::CheckinClient;
 use crate::services::dns::{DnsClient, NameServer};
@@ -199,6 +199,10 @@ fn settings(config: &Config, token: TokenCell) -> Settings {
         },
         token,
         clouds: clouds(&config.im),
+        renewals: RenewalSettings {
+            refresh_wait: config.token.refresh_wait,
+            quiet: config.token.quiet,
+        },
     }
 }
 

@@ -243,10 +243,10 @@ async fn tosca(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::deploy::STEPS;
+    use crate::operations::start::known_steps;
 
     fn run(args: &str) -> Result<String, String> {
-        let catalogue = Catalogue::built_in(STEPS).unwrap();
+        let catalogue = Catalogue::built_in(&known_steps()).unwrap();
         let matches = command(&catalogue)
             .try_get_matches_from(args.split(' '))
             .map_err(|error| error.to_string())?;
@@ -284,7 +284,7 @@ mod tests {
         let error = run("render tosca --host x.vm.fedcloud.eu").unwrap_err();
         assert!(error.starts_with("--email: is needed"), "{error}");
         assert!(run("render values --secret x").is_err());
-        let catalogue = Catalogue::built_in(STEPS).unwrap();
+        let catalogue = Catalogue::built_in(&known_steps()).unwrap();
         command(&catalogue).debug_assert();
     }
 

@@ -191,6 +191,12 @@ pub trait AnswersLooks: Send + Sync {
         host: &HostName,
         instance: CheckinInstance,
     ) -> Result<Report, LookError>;
+
+    /// How the access token on a front end is; `None` if there is no such cluster.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn token_status(&self, name: &str) -> Result<Option<Report>, LookError>;
 }
 
 #[async_trait]
@@ -221,5 +227,9 @@ impl AnswersLooks for Looks {
         instance: CheckinInstance,
     ) -> Result<Report, LookError> {
         Looks::checkin_check(self, host, instance).await
+    }
+
+    async fn token_status(&self, name: &str) -> Result<Option<Report>, LookError> {
+        Looks::token_status(self, name).await
     }
 }

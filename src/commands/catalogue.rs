@@ -305,13 +305,19 @@ fn add_folder(folder: &Path, files: &mut Vec<(String, String)>, problems: &mut V
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::commands::{Effect, deploy::STEPS};
 
+    /// The steps of all commands.
+    pub(crate) fn known() -> Vec<&'static str> {
+        let others = ["obtain-token", "wait-for-refresh-token", "write-token"];
+        STEPS.iter().copied().chain(others).collect()
+    }
+
     #[test]
     fn the_built_in_commands_hold() {
-        let catalogue = Catalogue::built_in(STEPS).unwrap_or_else(|errors| panic!("{errors}"));
+        let catalogue = Catalogue::built_in(&known()).unwrap_or_else(|errors| panic!("{errors}"));
         let names: Vec<String> = catalogue.commands().map(Command::name).collect();
         assert_eq!(
             names,
@@ -339,6 +345,8 @@ mod tests {
                 "ops show",
                 "ops undo",
                 "status",
+                "token renew",
+                "token status",
             ]
         );
         assert_eq!(
@@ -356,7 +364,7 @@ mod tests {
 
     #[test]
     fn secrets_are_asked_for_in_modals_only() {
-        let catalogue = Catalogue::built_in(STEPS).unwrap();
+        let catalogue = Catalogue::built_in(&known()).unwrap();
         for command in catalogue.commands() {
             for option in &command.options {
                 assert!(
@@ -381,13 +389,13 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let own = "description = \"Ours\"\neffect = \"reads\"\n[who]\nmay_run = [\"viewer\"]\n";
         std::fs::write(folder.join("ours.toml"), own).unwrap();
-        let loaded = Catalogue::load(Some(&folder), STEPS).unwrap();
+        let loaded = Catalogue::load(Some(&folder), &known()).unwrap();
         assert!(loaded.get("ours").is_some() && loaded.get("deploy").is_some());
 
         std::fs::write(folder.join("deploy.toml"), own).unwrap();
         std::fs::write(folder.join("ours.toml"), own.replace("Ours", "")).unwrap();
         std::fs::write(folder.join("new.sub.toml"), own).unwrap();
-        let errors = Catalogue::load(Some(&folder), STEPS)
+        let errors = Catalogue::load(Some(&folder), &known())
             .unwrap_err()
             .to_string();
         assert!(
@@ -401,7 +409,7 @@ mod tests {
         assert!(errors.contains("`new` is not described"), "{errors}");
 
         std::fs::remove_dir_all(&folder).unwrap();
-        let errors = Catalogue::load(Some(&folder), STEPS)
+        let errors = Catalogue::load(Some(&folder), &known())
             .unwrap_err()
             .to_string();
         assert!(errors.contains("cannot be read"), "{errors}");

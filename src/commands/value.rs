@@ -86,6 +86,7 @@ impl fmt::Display for OptionValue {
 pub struct Options {
     values: BTreeMap<String, OptionValue>,
     given: Vec<String>,
+    sealed: Option<String>,
 }
 
 impl Options {
@@ -94,6 +95,18 @@ impl Options {
         if given {
             self.given.push(name.to_owned());
         }
+    }
+
+    /// The same with the name of a secret that came with the command's form.
+    #[must_use]
+    pub fn with_sealed(mut self, secret: &str) -> Self {
+        self.sealed = Some(secret.to_owned());
+        self
+    }
+
+    /// The name of the secret that came with the command's form, if one did.
+    pub fn sealed(&self) -> Option<&str> {
+        self.sealed.as_deref()
     }
 
     /// The value of an option, given or by default.

@@ -90,7 +90,7 @@ fn check_urls(config: &Config, problems: &mut Vec<ConfigProblem>) {
 }
 
 fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
-    let numbers: [(&str, u64, RangeInclusive<u64>); 6] = [
+    let numbers: [(&str, u64, RangeInclusive<u64>); 8] = [
         (
             "database.max_connections",
             config.database.max_connections.into(),
@@ -117,6 +117,12 @@ fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
             config.operations.parallel as u64,
             1..=64,
         ),
+        (
+            "token.refresh_wait_s",
+            config.token.refresh_wait.as_secs(),
+            1..=86_400,
+        ),
+        ("token.quiet_s", config.token.quiet.as_secs(), 1..=3600),
     ];
     for (key, value, range) in numbers {
         if !range.contains(&value) {

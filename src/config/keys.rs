@@ -388,6 +388,18 @@ pub(crate) const KEYS: &[Key] = &[
         "operations",
         "How many operations one replica runs at once, 1 to 64.",
     ),
+    number(
+        "token.refresh_wait_s",
+        "1200",
+        "seconds",
+        "How long cron on a front end may take to make a new refresh token, 1 to 86400; it runs every 5 minutes.",
+    ),
+    number(
+        "token.quiet_s",
+        "120",
+        "seconds",
+        "How long the log of CLUES must not say that the token is expired before a renewal is done, 1 to 3600.",
+    ),
     unset(
         "commands.dir",
         Form::Text,

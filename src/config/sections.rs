@@ -450,6 +450,27 @@ impl Default for Operations {
     }
 }
 
+/// `[token]`: renewals of the access tokens on front ends.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Token {
+    /// How long cron on a front end may take to make a new refresh token.
+    #[serde(rename = "refresh_wait_s", deserialize_with = "seconds")]
+    pub refresh_wait: Duration,
+    /// How long the log of CLUES must be quiet after that.
+    #[serde(rename = "quiet_s", deserialize_with = "seconds")]
+    pub quiet: Duration,
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self {
+            refresh_wait: Duration::from_mins(20),
+            quiet: Duration::from_mins(2),
+        }
+    }
+}
+
 /// `[commands]`: a site's own commands.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

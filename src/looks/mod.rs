@@ -9,6 +9,7 @@ pub mod checkin;
 pub mod dns;
 pub mod logs;
 pub mod status;
+pub mod token;
 
 use std::sync::Arc;
 

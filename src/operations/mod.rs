@@ -23,6 +23,7 @@ pub mod runner;
 pub mod services;
 pub mod start;
 pub mod steps;
+mod token;
 pub mod waker;
 
 pub use context::StepContext;

@@ -14,6 +14,7 @@ use crate::domain::deploy::{Auth, CheckinInstance, DeployOptions};
 use crate::domain::ids::ClusterId;
 use crate::services::checkin::CheckinClient;
 use crate::services::dns::DnsClient;
+use crate::services::ec3::Ec3Error;
 use crate::services::frontend::{Frontend, FrontendAccess, FrontendClient, FrontendError, HostKey};
 use crate::services::helm::HelmSettings;
 use crate::services::hub::{HubClient, HubTarget};
@@ -52,6 +53,17 @@ pub struct Settings {
     pub token: TokenCell,
     /// The clouds that IM may use for us; the first is used where none is named.
     pub clouds: Vec<Cloud>,
+    /// How renewals of front ends' tokens are watched.
+    pub renewals: RenewalSettings,
+}
+
+/// How renewals of front ends' tokens are watched.
+#[derive(Clone, Debug)]
+pub struct RenewalSettings {
+    /// How long cron may take to make a new refresh token.
+    pub refresh_wait: Duration,
+    /// How long the log of CLUES must be quiet.
+    pub quiet: Duration,
 }
 
 /// A cloud that IM may use for us, without its secret.
@@ -288,4 +300,11 @@ pub fn address_of(cluster: &Cluster) -> Result<IpAddr, StepError> {
 pub fn of_frontend(error: FrontendError) -> StepError {
     let (transient, hint) = (error.is_transient(), error.hint());
     StepError::of_service(transient, "the front end could not be used", hint, error)
+}
+
+/// An error of the token files as a step's.
+pub fn of_ec3(error: Ec3Error) -> StepError {
+    let (transient, hint) = (error.is_transient(), error.hint());
+    let doing = "the front end's token files could not be used";
+    StepError::of_service(transient, doing, hint, error)
 }

@@ -8,6 +8,7 @@
 
 mod completion;
 mod deploy;
+mod token_renew;
 mod undo;
 
 use std::sync::Arc;
@@ -128,6 +129,7 @@ impl Planner {
         let draft = match name.as_str() {
             DEPLOY_COMMAND => self.draft_deploy(command, options).await?,
             UNDO_COMMAND => self.draft_undo(options).await?,
+            "token renew" => self.draft_token_renew(command, options).await?,
             _ => return Err(PlanError::NoPlan { command: name }),
         };
         match draft {
@@ -166,10 +168,6 @@ impl Planner {
     }
 
     /// The cluster that a command is about, if it runs.
-    #[expect(
-        dead_code,
-        reason = "the commands of a running cluster follow, one by one"
-    )]
     async fn running_cluster(&self, name: &str) -> Result<Result<Cluster, Vec<String>>, PlanError> {
         let shown = name.replace('`', "'");
         let Some(cluster) = self.store.cluster_by_name(name).await? else {

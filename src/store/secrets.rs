@@ -146,4 +146,41 @@ impl Store {
         .map_err(doing("removed secrets"))?;
         Ok(done.rows_affected())
     }
+
+    /// Removes one secret; tells whether there was one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_secret(&self, owner: &SecretOwner, name: &str) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            "delete from secrets where owner_kind = $1 and owner = $2 and name = $3",
+            owner.kind(),
+            owner.id(),
+            name
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(doing("removed a secret"))?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Removes the secrets whose names begin so and that were kept before a time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_old_secrets(
+        &self,
+        prefix: &str,
+        before: chrono::DateTime<chrono::Utc>,
+    ) -> Result<u64, StoreError> {
+        let done = sqlx::query!(
+            "delete from secrets where starts_with(name, $1) and changed_at < $2",
+            prefix,
+            before
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(doing("removed old secrets"))?;
+        Ok(done.rows_affected())
+    }
 }

@@ -105,6 +105,10 @@ impl AnswersLooks for Played {
         Ok(None)
     }
 
+    async fn token_status(&self, _name: &str) -> Result<Option<Report>, LookError> {
+        Ok(None)
+    }
+
     async fn list(&self) -> Result<Report, LookError> {
         tokio::time::sleep(Duration::from_millis(self.slow_ms.load(Ordering::SeqCst))).await;
         Ok(Report::new("Clusters", Tone::Neutral, "played list"))

@@ -22,7 +22,7 @@ const CONTINUES_WITHIN: Duration = Duration::from_secs(10);
 
 /// A row that the bot is about to write.
 #[derive(Clone, Copy, Debug)]
-enum Point<'a> {
+pub(crate) enum Point<'a> {
     /// The state of a step.
     Step(&'a str, &'a str),
     /// The mark before the first post of a message, by the start of its key.
@@ -55,7 +55,7 @@ impl Point<'_> {
 }
 
 /// Lets the transaction wait that writes the row.
-async fn arm(pool: &PgPool, point: Point<'_>) {
+pub(crate) async fn arm(pool: &PgPool, point: Point<'_>) {
     let (table, condition) = point.condition();
     let sql = format!(
         "create function kill_point() returns trigger language plpgsql as $$
@@ -72,7 +72,7 @@ async fn arm(pool: &PgPool, point: Point<'_>) {
 }
 
 /// Waits until the bot stands at the point, kills it, and takes the point away.
-async fn kill_there(scene: &mut Scene, point: Point<'_>) {
+pub(crate) async fn kill_there(scene: &mut Scene, point: Point<'_>) {
     let began = Instant::now();
     let mut look = tokio::time::interval(Duration::from_millis(10));
     let waiting = "select pid from pg_stat_activity
@@ -108,7 +108,7 @@ async fn kill_there(scene: &mut Scene, point: Point<'_>) {
 }
 
 /// Starts the bot again; at the next point it will wait.
-async fn start_again(scene: &mut Scene, next: Option<Point<'_>>) {
+pub(crate) async fn start_again(scene: &mut Scene, next: Option<Point<'_>>) {
     if let Some(next) = next {
         arm(&scene.pool, next).await;
     }

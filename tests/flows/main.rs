@@ -11,6 +11,7 @@ mod metrics;
 mod page;
 mod refused;
 mod scene;
+mod token;
 mod two_bots;
 
 use pangeo_bot::store::MIGRATOR;

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod cluster;
+mod ec3;
 mod helm;
 mod ssh;
 mod world;

@@ -63,9 +63,9 @@ impl World {
                 .role_id(name)
                 .map_or_else(|| "0".to_owned(), |id| id.to_string())
         };
-        let (poll_ms, lease_s) = match self.speed {
-            Speed::Tests => (100, 5),
-            Speed::Watch => (2_000, 15),
+        let (poll_ms, lease_s, quiet_s) = match self.speed {
+            Speed::Tests => (100, 5, 1),
+            Speed::Watch => (2_000, 15, 15),
         };
         let dir = self.dir.display();
         let clouds = self.clouds_config();
@@ -110,6 +110,9 @@ id = "sandbox"
 [operations]
 lease_s = {lease_s}
 poll_ms = {poll_ms}
+
+[token]
+quiet_s = {quiet_s}
 "#,
             application = discord.application_id(),
             guild = discord.guild_id(),

@@ -19,6 +19,8 @@ mod ops_retry;
 mod ops_show;
 mod plan;
 mod status;
+mod token_renew;
+mod token_status;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -138,6 +140,7 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "ops retry" => ops_retry::run(call).await,
         "ops show" => ops_show::run(call).await,
         "status" => status::run(call).await,
+        "token status" => token_status::run(call).await,
         _no_handler => Ok(View::text(answers::UNKNOWN_COMMAND)),
     }
 }
@@ -147,6 +150,7 @@ pub(crate) async fn submit(call: Call<'_>, values: Values) -> anyhow::Result<Vie
     match call.command.name().as_str() {
         "checkin set-client" => checkin_set_client::submit(call, values).await,
         "dns set-secret" => dns_set_secret::submit(call, values).await,
+        "token renew" => token_renew::submit(call, values).await,
         _no_handler => Ok(View::text(answers::UNKNOWN_COMMAND)),
     }
 }

@@ -18,18 +18,24 @@ mod connect;
 mod create_infrastructure;
 mod install_daskhub;
 mod keep_access;
+mod obtain_token;
 mod point_dns_name;
 mod reconfigure;
 mod record_revision;
 mod render_values;
 mod wait_for_deployments;
+mod wait_for_refresh_token;
 mod wait_until_configured;
+mod write_token;
 
 use std::collections::BTreeMap;
 
 use super::{Step, StepContext, StepError};
 use crate::domain::names::InfrastructureId;
 use crate::services::im::ImError;
+
+/// How many front ends one step works on at once.
+const AT_ONCE: usize = 16;
 
 /// All steps by name.
 pub struct Registry(BTreeMap<&'static str, Box<dyn Step>>);
@@ -52,6 +58,9 @@ impl Registry {
             Box::new(wait_for_deployments::WaitForDeployments),
             Box::new(check_hub::CheckHub),
             Box::new(record_revision::RecordRevision),
+            Box::new(obtain_token::ObtainToken),
+            Box::new(write_token::WriteToken),
+            Box::new(wait_for_refresh_token::WaitForRefreshToken),
         ];
         Self(steps.into_iter().map(|step| (step.name(), step)).collect())
     }
@@ -112,7 +121,7 @@ mod tests {
     #[test]
     fn every_step_is_found_by_the_name_it_has() {
         let registry = Registry::all();
-        assert_eq!(registry.names().len(), 14);
+        assert_eq!(registry.names().len(), 17);
         for name in registry.names() {
             assert_eq!(registry.get(name).unwrap().name(), name);
         }
