@@ -10,6 +10,7 @@ pub mod approval;
 pub mod clock;
 pub mod cluster;
 pub mod deploy;
+pub mod diagnosis;
 pub mod email;
 pub mod health;
 pub mod ids;

@@ -1,0 +1,307 @@
+//! CLUES: whether it runs, what it believes, and what it may use.
+//!
+//! Its words are those of `clueslib` (grycap/clues): the states of `clues status`, the messages of
+//! its log.
+
+use super::{Amount, CluesNode, Remedy, Seen, SeenClues, Verdict};
+
+/// CLUES writes a mark every 1800 s; two are missing.
+const SILENT_S: i64 = 3600;
+
+/// CLUES cannot power on what it needs.
+const NOTHING_LEFT: &[&str] = &["cannot power on any node but still need"];
+
+/// How far the believed memory may be from the real one, in percent.
+const TOLERANCE: u64 = 10;
+
+fn all_well(clues: &SeenClues, bad: &[String], words: &str) -> Option<Verdict> {
+    bad.is_empty()
+        .then(|| Verdict::Fine(format!("{words} {} nodes", clues.nodes.len())))
+}
+
+fn line_of(node: &CluesNode) -> String {
+    let enabled = if node.enabled { "enabled" } else { "disabled" };
+    format!("clues status: {} {} {enabled}", node.name, node.state)
+}
+
+/// The nodes in the table that `clues status` prints (`cluesserver`): after a heading and a rule
+/// `%-24s   %8s   %8s   %11s   %4s,%-9s    %3s,%-9s` for each, with name, state (its first 8
+/// characters), enabled, time, and cores and bytes in use and in all. What is no row is left out.
+pub fn read_status(text: &str) -> Vec<CluesNode> {
+    text.lines().filter_map(read_row).collect()
+}
+
+fn read_row(line: &str) -> Option<CluesNode> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let at = words
+        .iter()
+        .position(|word| matches!(*word, "enabled" | "disabled"))?;
+    let (name, state) = words.get(..at)?.split_first()?;
+    let (cpus, memory) = words.get(at + 1..)?.last()?.split_once(',')?;
+    let state = match state.join(" ").trim_end_matches(')') {
+        state if state.contains('(') => format!("{state})"),
+        state => state.to_owned(),
+    };
+    let whole = |text: &str| {
+        text.split('.')
+            .next()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    (!state.is_empty()).then_some(())?;
+    Some(CluesNode {
+        name: (*name).to_owned(),
+        state,
+        enabled: words.get(at) == Some(&"enabled"),
+        believed: Amount {
+            cpu_milli: whole(cpus)?.saturating_mul(1000),
+            memory: whole(memory)?,
+        },
+    })
+}
+
+/// It has not written anything for two heartbeats.
+pub fn dead(seen: &Seen) -> Verdict {
+    const RESTART: Remedy = Remedy {
+        words: "`sudo service cluesd restart` on the front end",
+        command: None,
+    };
+    seen.clues.judge(|clues| match clues.quiet_s {
+        Some(quiet) if quiet <= SILENT_S => {
+            Verdict::Fine(format!("its log was written to {quiet} s ago"))
+        }
+        Some(quiet) => {
+            let words = format!(
+                "the last line of its log is {} min old; it writes one every 30 min",
+                quiet / 60
+            );
+            Verdict::found([words], RESTART)
+        }
+        None => Verdict::found(["its log is empty".to_owned()], RESTART),
+    })
+}
+
+/// It believes that a node is smaller or bigger than it is.
+pub fn wrong_node_size(seen: &Seen) -> Verdict {
+    const SET: Remedy = Remedy {
+        words: "set `KUBERNETES_NODE_MEMORY` (bytes) and `KUBERNETES_NODE_SLOTS` in `/etc/clues2/conf.d/plugin-kubernetes.cfg` to what a real node has, then restart cluesd",
+        command: Some("flavor set"),
+    };
+    seen.clues.judge(|clues| {
+        let Some(real) = seen.real_worker() else {
+            return Verdict::Unknown(
+                "no worker and no flavour is known to compare with".to_owned(),
+            );
+        };
+        // Nodes that are on have their real size; those that are off what CLUES believes.
+        let off = clues
+            .nodes
+            .iter()
+            .filter(|node| node.state.starts_with("off"));
+        let wrong: Vec<String> = off
+            .filter(|node| is_other(node, real))
+            .map(|node| {
+                format!(
+                    "CLUES believes that {} has {}, a real node {}",
+                    node.name,
+                    node.believed.words(),
+                    real.words()
+                )
+            })
+            .collect();
+        if wrong.is_empty() {
+            return Verdict::Fine(format!("a real node has {}", real.words()));
+        }
+        let line = clues.last_line(NOTHING_LEFT).map(str::to_owned);
+        Verdict::found(wrong.into_iter().take(2).chain(line), SET)
+    })
+}
+
+fn is_other(node: &CluesNode, real: Amount) -> bool {
+    let difference = node.believed.memory.abs_diff(real.memory);
+    let cpus = node.believed.cpu_milli.abs_diff(real.cpu_milli);
+    difference > real.memory / 100 * TOLERANCE || cpus >= 1000
+}
+
+/// Pods wait, and every node that CLUES has is on.
+pub fn maximum_reached(seen: &Seen) -> Verdict {
+    const RAISE: Remedy = Remedy {
+        words: "raise the maximum of the cluster, or wait until nodes become free",
+        command: Some("scale"),
+    };
+    seen.clues.judge(|clues| {
+        let all = clues.nodes.len();
+        let off = clues
+            .nodes
+            .iter()
+            .filter(|node| node.state.starts_with("off"));
+        let off = off.count();
+        let demand = seen.demand();
+        if off > 0 || all == 0 || demand == 0 {
+            return Verdict::Fine(format!("{} of {all} nodes are on", all - off));
+        }
+        let words = format!("all {all} nodes of CLUES are on, {demand} pods wait");
+        let line = clues.last_line(NOTHING_LEFT).map(str::to_owned);
+        Verdict::found([words].into_iter().chain(line), RAISE)
+    })
+}
+
+/// It tried three times to power a node on.
+pub fn power_on_given_up(seen: &Seen) -> Verdict {
+    const RESET: Remedy = Remedy {
+        words: "mend the cause first, then `clues resetstate <node>` on the front end",
+        command: Some("nodes reset"),
+    };
+    seen.clues.judge(|clues| {
+        let given_up: Vec<&CluesNode> = clues
+            .nodes
+            .iter()
+            .filter(|node| node.state == "off (err)")
+            .collect();
+        let lines: Vec<String> = given_up
+            .iter()
+            .map(|node| {
+                let text = format!("power on node {}", node.name);
+                let line = clues.recent.iter().rev().find(|line| line.contains(&text));
+                line.cloned().unwrap_or_else(|| line_of(node))
+            })
+            .collect();
+        all_well(clues, &lines, "none given up of").unwrap_or_else(|| Verdict::found(lines, RESET))
+    })
+}
+
+/// It may not use some nodes.
+pub fn nodes_disabled(seen: &Seen) -> Verdict {
+    const ENABLE: Remedy = Remedy {
+        words: "`clues enable <node>` on the front end",
+        command: Some("nodes enable"),
+    };
+    seen.clues.judge(|clues| {
+        let disabled = clues.nodes.iter().filter(|node| !node.enabled);
+        let lines: Vec<String> = disabled.map(line_of).collect();
+        all_well(clues, &lines, "none disabled of").unwrap_or_else(|| Verdict::found(lines, ENABLE))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{amount, clues_node, clues_of, evidence, kubernetes_of, wants, well};
+    use super::*;
+
+    #[test]
+    fn the_table_of_nodes_is_read() {
+        let row = |name: &str, state: &str, enabled: &str, cpus: &str| {
+            format!(
+                "{name:<24}   {state:>8}   {enabled:>8}   {:>11}   {:>4},{:<9}    {cpus:>3},{:<9}\n",
+                "00h12'31\"", 0, 0, 1_073_741_824
+            )
+        };
+        let text = format!(
+            "node                        state    enabled   time stable   (cpu,mem) used   (cpu,mem) total\n\
+             -----------------------------------------------------------------------------------------------\n{}{}{}",
+            row("wn1", "used", "enabled", "8"),
+            row("wn2.localdomain", "off (err", "enabled", "1.0"),
+            row("wn3", "off", "disabled", "1")
+        );
+        let nodes = read_status(&text);
+        let seen: Vec<(&str, &str, bool, u64)> = nodes
+            .iter()
+            .map(|node| {
+                (
+                    &*node.name,
+                    &*node.state,
+                    node.enabled,
+                    node.believed.cpu_milli,
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("wn1", "used", true, 8000),
+                ("wn2.localdomain", "off (err)", true, 1000),
+                ("wn3", "off", false, 1000)
+            ]
+        );
+        assert!(read_status("Could not get the status of CLUES\n").is_empty());
+    }
+
+    #[test]
+    fn silence_for_two_heartbeats_is_death() {
+        for (quiet, found) in [
+            (Some(10), false),
+            (Some(3600), false),
+            (Some(3601), true),
+            (None, true),
+        ] {
+            let mut seen = well();
+            clues_of(&mut seen).quiet_s = quiet;
+            let is_found = matches!(dead(&seen), Verdict::Found { .. });
+            assert_eq!(is_found, found, "{quiet:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_of_another_size_is_found_with_both_sizes() {
+        for (believed, found) in [
+            (amount(8, 31), false),
+            (amount(8, 32), false),
+            (amount(1, 1), true),
+            (amount(4, 31), true),
+            (amount(8, 64), true),
+        ] {
+            let mut seen = well();
+            clues_of(&mut seen).nodes[1].believed = believed;
+            let verdict = wrong_node_size(&seen);
+            assert_eq!(
+                matches!(verdict, Verdict::Found { .. }),
+                found,
+                "{believed:?}"
+            );
+            if found {
+                assert!(
+                    evidence(&verdict).contains("a real node 8 CPUs, 31.0 GiB"),
+                    "{verdict:?}"
+                );
+            }
+        }
+        let mut no_worker = well();
+        kubernetes_of(&mut no_worker).nodes.clear();
+        clues_of(&mut no_worker).nodes[1].believed = amount(1, 1);
+        assert!(
+            evidence(&wrong_node_size(&no_worker)).contains("32.0 GiB"),
+            "the flavour counts"
+        );
+    }
+
+    #[test]
+    fn the_maximum_is_reached_only_while_pods_wait() {
+        let mut seen = well();
+        clues_of(&mut seen).nodes[1].state = "used".to_owned();
+        assert!(matches!(maximum_reached(&seen), Verdict::Fine(_)));
+        kubernetes_of(&mut seen).waiting.push(wants(amount(1, 2)));
+        assert_eq!(
+            evidence(&maximum_reached(&seen)),
+            "all 2 nodes of CLUES are on, 1 pods wait"
+        );
+        clues_of(&mut seen).nodes.push(clues_node("wn3", "off"));
+        assert!(matches!(maximum_reached(&seen), Verdict::Fine(_)));
+    }
+
+    #[test]
+    fn given_up_and_disabled_nodes_are_named() {
+        let mut seen = well();
+        clues_of(&mut seen).nodes[1].state = "off (err)".to_owned();
+        assert_eq!(
+            evidence(&power_on_given_up(&seen)),
+            "clues status: wn2 off (err) enabled"
+        );
+        let line = "[MONITOR];DEBUG;2027-01-15 08:00:00,000;failed to power on node wn2 (3 fails)";
+        clues_of(&mut seen).recent.push(line.to_owned());
+        assert_eq!(evidence(&power_on_given_up(&seen)), line);
+        clues_of(&mut seen).nodes[0].enabled = false;
+        assert_eq!(
+            evidence(&nodes_disabled(&seen)),
+            "clues status: wn1 used disabled"
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! The pods that wait: for more than there can be, or for something that no node gives.
+
+use super::{Remedy, Seen, Verdict, WaitingPod};
+
+/// Reasons for which a container does not start though its pod has a node.
+const STUCK: &[&str] = &[
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "CrashLoopBackOff",
+];
+
+/// What the scheduler says when more nodes of the same kind do not help.
+const NO_NODE_HELPS: &[&str] = &[
+    "PersistentVolumeClaim",
+    "persistentvolumeclaim",
+    "volume node affinity conflict",
+    "didn't match Pod's node affinity",
+    "exceeded quota",
+];
+
+/// A pod asks for more than the biggest node has.
+pub fn never_fits(seen: &Seen) -> Verdict {
+    const SMALLER: Remedy = Remedy {
+        words: "lower what the pod asks for (`singleuser` limits, or the options of Dask workers), or deploy bigger workers",
+        command: Some("values worker-options"),
+    };
+    seen.kubernetes.judge(|kubernetes| {
+        let Some(real) = seen.real_worker() else {
+            return Verdict::Unknown(
+                "no worker and no flavour is known to compare with".to_owned(),
+            );
+        };
+        let too_big = kubernetes.demand().filter(|pod| !pod.asks.fits(real));
+        let lines: Vec<String> = too_big
+            .map(|pod| {
+                format!(
+                    "{} asks for {}, the biggest node has {}",
+                    pod.name,
+                    pod.asks.words(),
+                    real.words()
+                )
+            })
+            .collect();
+        if lines.is_empty() {
+            let demand = kubernetes.demand().count();
+            return Verdict::Fine(format!("{demand} pods wait for a node, all would fit"));
+        }
+        Verdict::found(lines, SMALLER)
+    })
+}
+
+/// A pod waits for an image, a volume, a quota or a certain node.
+pub fn not_scaling(seen: &Seen) -> Verdict {
+    const LOOK: Remedy = Remedy {
+        words: "no node helps: see what the line says",
+        command: None,
+    };
+    seen.kubernetes.judge(|kubernetes| {
+        let lines: Vec<String> = kubernetes.waiting.iter().filter_map(other_reason).collect();
+        if lines.is_empty() {
+            return Verdict::Fine(format!(
+                "none of {} waiting pods waits for something else",
+                kubernetes.waiting.len()
+            ));
+        }
+        Verdict::found(lines, LOOK)
+    })
+}
+
+fn other_reason(pod: &WaitingPod) -> Option<String> {
+    if let Some((reason, message)) = &pod.waiting
+        && STUCK.contains(&reason.as_str())
+    {
+        return Some(format!("{}: {reason} {message}", pod.name));
+    }
+    let message = pod.unschedulable.as_ref()?;
+    NO_NODE_HELPS
+        .iter()
+        .any(|text| message.contains(text))
+        .then(|| format!("{}: {message}", pod.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{amount, evidence, kubernetes_of, wants, well};
+    use super::*;
+
+    #[test]
+    fn a_pod_that_is_bigger_than_any_node_is_found() {
+        let mut seen = well();
+        kubernetes_of(&mut seen).waiting.push(wants(amount(8, 31)));
+        assert!(matches!(never_fits(&seen), Verdict::Fine(_)));
+        kubernetes_of(&mut seen).waiting.push(wants(amount(1, 40)));
+        assert_eq!(
+            evidence(&never_fits(&seen)),
+            "jupyter-ana asks for 1 CPUs, 40.0 GiB, the biggest node has 8 CPUs, 31.0 GiB"
+        );
+    }
+
+    #[test]
+    fn pods_that_wait_for_something_else_are_told_apart() {
+        for (unschedulable, waiting, found) in [
+            (
+                Some("0/2 nodes are available: 2 Insufficient cpu."),
+                None,
+                false,
+            ),
+            (
+                Some("pod has unbound immediate PersistentVolumeClaims"),
+                None,
+                true,
+            ),
+            (
+                None,
+                Some(("ImagePullBackOff", "Back-off pulling image")),
+                true,
+            ),
+            (None, Some(("ContainerCreating", "")), false),
+        ] {
+            let mut seen = well();
+            kubernetes_of(&mut seen).waiting.push(WaitingPod {
+                name: "jupyter-ben".to_owned(),
+                unschedulable: unschedulable.map(str::to_owned),
+                waiting: waiting
+                    .map(|(reason, message): (&str, &str)| (reason.to_owned(), message.to_owned())),
+                ..WaitingPod::default()
+            });
+            let verdict = not_scaling(&seen);
+            assert_eq!(
+                matches!(verdict, Verdict::Found { .. }),
+                found,
+                "{unschedulable:?} {waiting:?}"
+            );
+            if found {
+                assert!(evidence(&verdict).starts_with("jupyter-ben: "));
+            }
+        }
+    }
+}
