@@ -23,6 +23,7 @@ use crate::domain::metrics::Metrics;
 use crate::domain::names::HostName;
 use crate::domain::person::Person;
 use crate::domain::redact::Redactor;
+use crate::looks::diagnose::Diagnosis;
 use crate::looks::logs::LogAnswer;
 use crate::looks::{LookError, Looks, Report};
 use crate::operations::{Control, Starter};
@@ -161,6 +162,18 @@ pub trait AnswersLooks: Send + Sync {
     /// When the database fails.
     async fn status(&self, name: &str) -> Result<Option<Report>, LookError>;
 
+    /// How every cluster is, within a short time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn overview(&self) -> Result<Report, LookError>;
+
+    /// Why a cluster does not grow; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn diagnose(&self, name: &str) -> Result<Option<Diagnosis>, LookError>;
+
     /// Every cluster.
     ///
     /// # Errors
@@ -203,6 +216,14 @@ pub trait AnswersLooks: Send + Sync {
 impl AnswersLooks for Looks {
     async fn status(&self, name: &str) -> Result<Option<Report>, LookError> {
         Looks::status(self, name).await
+    }
+
+    async fn overview(&self) -> Result<Report, LookError> {
+        Looks::overview(self).await
+    }
+
+    async fn diagnose(&self, name: &str) -> Result<Option<Diagnosis>, LookError> {
+        Looks::diagnose(self, name).await
     }
 
     async fn list(&self) -> Result<Report, LookError> {

@@ -326,6 +326,7 @@ pub(super) mod tests {
                 "checkin set-client",
                 "checkin sheet",
                 "deploy",
+                "diagnose",
                 "dns check",
                 "dns set-secret",
                 "help",

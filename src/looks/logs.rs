@@ -20,6 +20,7 @@ use crate::domain::cluster::Cluster;
 use crate::domain::logs::{LogSource, LogWish, Picker};
 use crate::domain::operation::LogLine;
 use crate::operations::StepError;
+use crate::services::ec3::Ec3Error;
 use crate::services::frontend::{Frontend, FrontendError};
 use crate::services::helm::{Helm, HelmError};
 use crate::services::kubernetes::{Kubernetes, KubernetesError, LogAsk, PodState};
@@ -99,6 +100,12 @@ impl From<HelmError> for Stopped {
     }
 }
 
+impl From<Ec3Error> for Stopped {
+    fn from(error: Ec3Error) -> Self {
+        Self::InTheWay(with_causes(&error), error.hint())
+    }
+}
+
 impl From<StoreError> for Stopped {
     fn from(error: StoreError) -> Self {
         Self::Look(error.into())
@@ -170,7 +177,7 @@ impl Looks {
     }
 
     /// The time so long ago as the front end writes it into logs, in its own time zone.
-    async fn local_time(
+    pub(super) async fn local_time(
         &self,
         frontend: &Frontend,
         ago: Duration,

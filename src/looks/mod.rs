@@ -6,8 +6,10 @@
 //! **Invariant:** nothing here changes anything, in the store or outside.
 
 pub mod checkin;
+pub mod diagnose;
 pub mod dns;
 pub mod logs;
+mod overview;
 pub mod status;
 pub mod token;
 

@@ -156,7 +156,7 @@ impl Looks {
     }
 
     /// When the bot's own access token ends.
-    fn token(&self, now: DateTime<Utc>) -> String {
+    pub(super) fn token(&self, now: DateTime<Utc>) -> String {
         let Some(token) = self.services.settings.token.get() else {
             return "the bot logs in to IM with a password".to_owned();
         };

@@ -29,6 +29,7 @@ use pangeo_bot::domain::plan::{
 };
 use pangeo_bot::domain::redact::Redactor;
 use pangeo_bot::domain::seal::KeyRing;
+use pangeo_bot::looks::diagnose::Diagnosis;
 use pangeo_bot::looks::logs::LogAnswer;
 use pangeo_bot::looks::{LookError, Report, Tone};
 use pangeo_bot::operations::start::known_steps;
@@ -106,6 +107,14 @@ impl AnswersLooks for Played {
     }
 
     async fn token_status(&self, _name: &str) -> Result<Option<Report>, LookError> {
+        Ok(None)
+    }
+
+    async fn overview(&self) -> Result<Report, LookError> {
+        Ok(Report::new("Clusters", Tone::Neutral, "played overview"))
+    }
+
+    async fn diagnose(&self, _name: &str) -> Result<Option<Diagnosis>, LookError> {
         Ok(None)
     }
 

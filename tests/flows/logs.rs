@@ -142,7 +142,7 @@ async fn a_log_of_2_gb_is_read_from_its_end(pool: PgPool) {
         (30..=31).contains(&count),
         "{count} lines of the last 31 minutes"
     );
-    let answer = vic(&scene, "/pangeo logs clues name:geo grep:number.7,").await;
+    let answer = vic(&scene, "/pangeo logs clues name:geo grep:number.7, lines:1").await;
     assert_eq!(
         file(&scene, &answer).lines().count(),
         1,
@@ -151,5 +151,96 @@ async fn a_log_of_2_gb_is_read_from_its_end(pool: PgPool) {
     );
     let answer = vic(&scene, "/pangeo logs clues name:geo grep:nothing-like-it").await;
     assert!(answer.says("searched its last 64 MiB"), "{}", answer.text());
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_diagnosis_names_each_cause_with_its_line_and_what_helps(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    let id = deployed(&scene).await;
+    let healthy = vic(&scene, "/pangeo diagnose name:geo").await;
+    for words in [
+        "no pod waits for a node",
+        "✅ CLUES dead",
+        "✅ node not ready: all 2 nodes are ready",
+        "✅ VM never configured",
+        "✅ quota or cloud error",
+    ] {
+        assert!(healthy.says(words), "no {words:?} in {}", healthy.text());
+    }
+
+    let now = chrono::Utc::now().format("%Y-%m-%d %H:%M:%S,%3f");
+    let refused = format!(
+        "[PLUGIN-IM];ERROR;{now};Error adding resources Bad Request. Quota exceeded for cores, token = abcdef0123456789.\n"
+    );
+    scene
+        .world
+        .front_ends
+        .write_clues_log(&id, &refused)
+        .unwrap();
+    let answer = vic(&scene, "/pangeo diagnose name:geo").await;
+    assert!(
+        answer.says("❌ **quota or cloud error**"),
+        "{}",
+        answer.text()
+    );
+    assert!(
+        answer.says("Quota exceeded for cores, token = [redacted]"),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.says("remedy: ask the site"), "{}", answer.text());
+
+    // A log that nobody wrote to for more than an hour.
+    let log = scene
+        .world
+        .front_ends
+        .root(&id)
+        .unwrap()
+        .join("var/log/clues2/clues2.log");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 3600);
+    let file = std::fs::OpenOptions::new().append(true).open(log).unwrap();
+    file.set_modified(old).unwrap();
+    let answer = vic(&scene, "/pangeo diagnose name:geo").await;
+    assert!(answer.says("❌ **CLUES dead**"), "{}", answer.text());
+    assert!(answer.says("service cluesd restart"), "{}", answer.text());
+
+    scene
+        .world
+        .front_ends
+        .set_ssh(&id, sandbox::frontend::SshDoor::Refusing)
+        .unwrap();
+    scene.world.front_ends.cut_ssh(&id).unwrap();
+    let answer = vic(&scene, "/pangeo diagnose name:geo").await;
+    assert!(answer.says("❔ CLUES dead"), "{}", answer.text());
+    assert!(answer.says("✅ VM never configured"), "{}", answer.text());
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn all_clusters_are_shown_at_one_look(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    let answer = vic(&scene, "/pangeo status").await;
+    assert!(answer.says("nothing is deployed"), "{}", answer.text());
+    deployed(&scene).await;
+    // 99 more, at an address that never answers (TEST-NET-1 of RFC 5737).
+    sqlx::query(
+        "insert into clusters (id, name, host, phase, owner_id, options, infrastructure_id, address, revision, created_at, changed_at)
+         select gen_random_uuid(), name || '-' || n, name || n || '.vm.fedcloud.eu', phase, owner_id,
+                options, infrastructure_id, '192.0.2.1', revision, created_at, changed_at
+         from clusters, generate_series(1, 99) n",
+    )
+    .execute(&scene.pool)
+    .await
+    .unwrap();
+    let began = std::time::Instant::now();
+    let answer = vic(&scene, "/pangeo status").await;
+    let took = began.elapsed();
+    assert!(answer.says("100 clusters"), "{}", answer.text());
+    let text = file(&scene, &answer);
+    assert_eq!(text.lines().count(), 100, "{text}");
+    assert!(text.contains("`geo` running · hub"), "{text}");
+    // 1.5 s, the database, and what a busy machine adds.
+    assert!(took.as_secs_f64() < 5.0, "it took {took:?}");
     scene.nothing_unexpected();
 }

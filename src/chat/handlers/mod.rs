@@ -6,6 +6,7 @@
 mod checkin_check;
 mod checkin_set_client;
 mod checkin_sheet;
+mod diagnose;
 mod dns_check;
 mod dns_set_secret;
 mod help;
@@ -128,6 +129,7 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
     match call.command.name().as_str() {
         "checkin check" => checkin_check::run(call).await,
         "checkin sheet" => checkin_sheet::run(&call),
+        "diagnose" => diagnose::run(call).await,
         "dns check" => dns_check::run(call).await,
         "help" => help::run(&call),
         "list" => list::run(call).await,

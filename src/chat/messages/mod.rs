@@ -9,6 +9,7 @@
 //! secrets, markdown and mentions out of it.
 
 pub(crate) mod answers;
+pub(crate) mod diagnosis;
 pub(crate) mod lists;
 pub(crate) mod logs;
 pub(crate) mod notice;

@@ -1,0 +1,237 @@
+//! `diagnose`: one look at all that has to do with growing, and what each cause makes of it.
+//!
+//! All systems are asked at the same time; what does not answer within [`LIMIT`] is said to be
+//! unknown. The verdicts are those of [`crate::domain::diagnosis`].
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::logs::{CLUES_LOG, Stopped, read_backwards, with_causes};
+use super::{LookError, Looks};
+use crate::domain::cluster::Cluster;
+use crate::domain::deploy::DeployOptions;
+use crate::domain::diagnosis::{
+    Amount, Cause, Look, Seen, SeenClues, SeenKubernetes, SeenNode, SeenQuota, SeenToken, Verdict,
+    WaitingPod, clues, judge_all,
+};
+use crate::domain::logs::{LogSource, LogWish, Picker};
+use crate::services::checkin::read_expiry;
+use crate::services::ec3::{AUTH_FILE, Ec3};
+use crate::services::frontend::Frontend;
+use crate::services::kubernetes::{Kubernetes, PodState};
+
+/// How long each system may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// How far back CLUES' log is read.
+const RECENT: Duration = Duration::from_hours(1);
+
+/// Namespaces that CLUES does not count.
+const OWN_NAMESPACES: [&str; 2] = ["kube-system", "kube-flannel"];
+
+/// Why a cluster does, or does not, grow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// How many pods find no node; `None` if that is not known.
+    pub demand: Option<usize>,
+    /// Each cause with its verdict.
+    pub verdicts: Vec<(Cause, Verdict)>,
+}
+
+impl Looks {
+    /// Looks for causes why a cluster does not grow; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// When the database fails; what does not answer is part of the answer.
+    pub async fn diagnose(&self, name: &str) -> Result<Option<Diagnosis>, LookError> {
+        let Some(cluster) = self.store.cluster_by_name(name).await? else {
+            return Ok(None);
+        };
+        let (kubernetes, clues, token, vms, quotas) = tokio::join!(
+            within(self.seen_kubernetes(&cluster)),
+            within(self.seen_clues(&cluster)),
+            within(self.seen_token(&cluster)),
+            within(self.seen_vms(&cluster)),
+            within(self.seen_quotas(&cluster)),
+        );
+        let options: Option<DeployOptions> = serde_json::from_value(cluster.options.clone()).ok();
+        let seen = Seen {
+            now: self.store.clock().now(),
+            kubernetes: kubernetes?,
+            clues: clues?,
+            token: token?,
+            vms: vms?,
+            quotas: quotas?,
+            flavour: options.map(|options| Amount {
+                cpu_milli: u64::from(options.worker.cpus) * 1000,
+                memory: options.worker.memory.bytes(),
+            }),
+        };
+        Ok(Some(Diagnosis {
+            demand: seen.kubernetes.seen().map(|seen| seen.demand().count()),
+            verdicts: judge_all(&seen),
+        }))
+    }
+
+    async fn seen_kubernetes(&self, cluster: &Cluster) -> Result<SeenKubernetes, Stopped> {
+        let frontend = self.open_frontend(cluster).await?;
+        let kubernetes = Kubernetes::connect(frontend).await?;
+        let (nodes, pods) = tokio::try_join!(kubernetes.nodes(), kubernetes.pods(None))?;
+        let is_ours = |pod: &&PodState| {
+            pod.phase == "Pending" && !OWN_NAMESPACES.contains(&pod.namespace.as_str())
+                || pod.containers.iter().any(|one| one.waiting.is_some())
+        };
+        Ok(SeenKubernetes {
+            waiting: pods.iter().filter(is_ours).map(waiting).collect(),
+            nodes: nodes
+                .into_iter()
+                .map(|node| SeenNode {
+                    allocatable: Amount::of_kubernetes(
+                        &node.allocatable_cpu,
+                        &node.allocatable_memory,
+                    ),
+                    name: node.name,
+                    is_control_plane: node.is_control_plane,
+                    ready: node.ready,
+                })
+                .collect(),
+        })
+    }
+
+    async fn seen_clues(&self, cluster: &Cluster) -> Result<SeenClues, Stopped> {
+        let frontend = self.open_frontend(cluster).await?;
+        let status = async {
+            let output = frontend.run(&["sudo", "clues", "status"]).await?;
+            Ok::<_, Stopped>(clues::read_status(&output.text()))
+        };
+        let (nodes, recent, quiet_s) = tokio::try_join!(
+            status,
+            self.recent_clues_lines(&frontend),
+            self.quiet_since(&frontend, CLUES_LOG)
+        )?;
+        Ok(SeenClues {
+            nodes,
+            recent,
+            quiet_s,
+        })
+    }
+
+    async fn recent_clues_lines(&self, frontend: &Frontend) -> Result<Vec<String>, Stopped> {
+        let wish = LogWish {
+            source: LogSource::Clues,
+            pod: None,
+            lines: 2000,
+            since: Some(RECENT),
+            grep: None,
+        };
+        let oldest = self.local_time(frontend, RECENT).await?;
+        let mut picker = Picker::new(&wish, self.vault.redactor(), Some(oldest));
+        read_backwards(frontend, CLUES_LOG, &mut picker).await?;
+        Ok(picker.finish())
+    }
+
+    /// For how long nobody wrote to a file, in seconds by the front end's own clock; `None` if it
+    /// is empty or missing.
+    async fn quiet_since(&self, frontend: &Frontend, path: &str) -> Result<Option<i64>, Stopped> {
+        // A missing file makes the status 1 and prints nothing.
+        let stat = ["sudo", "stat", "-L", "-c", "%Y %s", "--", path];
+        let written = frontend.run(&stat).await?.text();
+        let now = frontend.run_ok(&["date", "+%s"], &[]).await?.text();
+        let number = |text: &str| text.trim().parse::<i64>().ok();
+        let written = written.split_once(' ').and_then(|(at, size)| {
+            let is_empty = number(size)? == 0;
+            number(at).filter(|_| !is_empty)
+        });
+        Ok(match (written, number(&now)) {
+            (Some(at), Some(now)) => Some((now - at).max(0)),
+            (None, _) | (_, None) => None,
+        })
+    }
+
+    async fn seen_token(&self, cluster: &Cluster) -> Result<SeenToken, Stopped> {
+        let frontend = self.open_frontend(cluster).await?;
+        let (ec3, now) = (Ec3::of(&frontend), self.store.clock().now());
+        let token = ec3.auth().await?.token();
+        self.vault.redactor().learn(&token);
+        let age = self.quiet_since(&frontend, AUTH_FILE).await?;
+        Ok(SeenToken {
+            ends_at: read_expiry(&token),
+            written_at: age.map(|age| now - TimeDelta::seconds(age)),
+            refreshed_at: ec3.refreshed_at(now).await?,
+        })
+    }
+
+    async fn seen_vms(&self, cluster: &Cluster) -> Result<Vec<(u32, String)>, Stopped> {
+        let Some(id) = &cluster.infrastructure else {
+            return Err(in_the_way("it has no infrastructure"));
+        };
+        let state = self.services.im.state(id).await;
+        let state = state.map_err(|error| in_the_way(&with_causes(&error)))?;
+        Ok(state
+            .vm_states
+            .into_iter()
+            .map(|(number, state)| (number, state.as_str().to_owned()))
+            .collect())
+    }
+
+    async fn seen_quotas(&self, cluster: &Cluster) -> Result<Vec<SeenQuota>, Stopped> {
+        let options: Option<DeployOptions> = serde_json::from_value(cluster.options.clone()).ok();
+        let settings = &self.services.settings;
+        let name = options.and_then(|options| settings.credential_for(&options));
+        let Some(name) = name else {
+            return Err(in_the_way("its cloud is not known"));
+        };
+        let quotas = self.services.im.quotas(&name).await;
+        let quotas = quotas.map_err(|error| in_the_way(&with_causes(&error)))?;
+        let named = [
+            ("cores", quotas.cores),
+            ("ram", quotas.ram),
+            ("instances", quotas.instances),
+        ];
+        Ok(named
+            .into_iter()
+            .filter_map(|(name, quota)| {
+                quota.map(|quota| SeenQuota {
+                    name: name.to_owned(),
+                    used: quota.used,
+                    limit: quota.limit,
+                })
+            })
+            .collect())
+    }
+}
+
+fn in_the_way(text: &str) -> Stopped {
+    Stopped::InTheWay(text.to_owned(), String::new())
+}
+
+/// What was seen within the limit; only the bot's own database is an error.
+async fn within<T>(look: impl Future<Output = Result<T, Stopped>>) -> Result<Look<T>, LookError> {
+    match tokio::time::timeout(LIMIT, look).await {
+        Ok(Ok(seen)) => Ok(Look::At(seen)),
+        Ok(Err(Stopped::InTheWay(why, _))) => Ok(Look::Failed(why)),
+        Ok(Err(Stopped::Look(error))) => Err(error),
+        Err(_elapsed) => Ok(Look::Failed(format!(
+            "no answer within {} s",
+            LIMIT.as_secs()
+        ))),
+    }
+}
+
+fn waiting(pod: &PodState) -> WaitingPod {
+    let asks = pod.containers.iter().fold(Amount::default(), |sum, one| {
+        let (cpu, memory) = (one.cpu.as_deref(), one.memory.as_deref());
+        sum.plus(Amount::of_kubernetes(
+            cpu.unwrap_or("0"),
+            memory.unwrap_or("0"),
+        ))
+    });
+    WaitingPod {
+        name: pod.name.clone(),
+        unschedulable: pod.unschedulable.as_ref().map(|(why, _)| why.clone()),
+        since: pod.unschedulable.as_ref().and_then(|(_, since)| *since),
+        asks,
+        waiting: pod.containers.iter().find_map(|one| one.waiting.clone()),
+    }
+}
