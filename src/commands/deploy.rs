@@ -240,9 +240,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::commands::catalogue::tests::known;
     use crate::commands::{
-        Catalogue, options::parse_given, options::parse_options, value::RawValue,
+        catalogue::for_tests, options::parse_given, options::parse_options, value::RawValue,
     };
 
     fn defaults() -> DeployDefaults {
@@ -263,7 +262,7 @@ mod tests {
     }
 
     fn read(given: &[(&str, &str)]) -> Result<DeployOptions, String> {
-        let catalogue = Catalogue::built_in(&known()).unwrap();
+        let catalogue = for_tests();
         let mut all = vec![
             ("name", "geo"),
             ("host", "geo.vm.fedcloud.eu"),
@@ -319,7 +318,7 @@ mod tests {
 
     #[test]
     fn rendering_needs_only_a_host() {
-        let catalogue = Catalogue::built_in(&known()).unwrap();
+        let catalogue = for_tests();
         let options = parse_given(
             catalogue.get("deploy").unwrap(),
             &raw(&[("host", "pangeo.vm.fedcloud.eu")]),
