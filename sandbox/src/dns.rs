@@ -1,6 +1,7 @@
 //! Dynamic DNS: the update address of nsupdate.info and a name server that answers by UDP.
 //!
-//! `GET /nic/update?hostname=&myip=` with basic auth `<host name>:<host secret>` answers one word.
+//! `GET /nic/update?hostname=&myip=` with basic auth `<host name>:<host secret>` answers one word;
+//! `GET /nic/delete` takes the record away.
 //! The name server knows only the names updated here; everything else is `NXDOMAIN`. A new
 //! address is seen by queries only after the time of propagation, as with the real one's caches.
 //!
@@ -122,6 +123,7 @@ impl Dns {
         let mut background = Background::new();
         let router = Router::new()
             .route("/nic/update", get(update))
+            .route("/nic/delete", get(delete))
             .with_state(Arc::clone(&inner));
         background.serve(listener, inner.faults.wrap(router));
         background.run(answer_queries(socket, Arc::clone(&inner)));
@@ -225,8 +227,14 @@ impl Inner {
         }
     }
 
-    /// The status and word for an update, and its effect.
-    fn update(&self, name: &str, ip: &str, login: Option<(String, String)>) -> (u16, String) {
+    /// The status and word for an update or a deletion, and its effect.
+    fn change(
+        &self,
+        what: Change,
+        name: &str,
+        ip: &str,
+        login: Option<(String, String)>,
+    ) -> (u16, String) {
         let name = name.to_lowercase();
         let word = |status, word: &str| (status, word.to_owned());
         let Some((user, secret)) = login else {
@@ -252,6 +260,24 @@ impl Inner {
         let Ok(address) = ip.parse::<IpAddr>() else {
             return word(200, "dnserr");
         };
+        if what == Change::Delete {
+            if host
+                .address
+                .is_some_and(|now| now.is_ipv4() == address.is_ipv4())
+            {
+                host.address_before = host.address.take();
+                host.changed_at = Some(Utc::now());
+                host.unchanged_in_a_row = 0;
+            }
+            return word(
+                200,
+                if address.is_ipv4() {
+                    "deleted A"
+                } else {
+                    "deleted AAAA"
+                },
+            );
+        }
         if host.address == Some(address) {
             host.unchanged_in_a_row += 1;
             host.blocked = host.unchanged_in_a_row >= ABUSE_AFTER;
@@ -265,6 +291,13 @@ impl Inner {
     }
 }
 
+/// What a call asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Update,
+    Delete,
+}
+
 #[derive(Deserialize)]
 struct UpdateQuery {
     hostname: Option<String>,
@@ -276,7 +309,20 @@ async fn update(
     Query(query): Query<UpdateQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let login = basic_login(&headers);
+    take(&dns, Change::Update, query, &headers)
+}
+
+/// As the real one has it: the address only says which kind of record goes.
+async fn delete(
+    State(dns): State<Arc<Inner>>,
+    Query(query): Query<UpdateQuery>,
+    headers: HeaderMap,
+) -> Response {
+    take(&dns, Change::Delete, query, &headers)
+}
+
+fn take(dns: &Inner, what: Change, query: UpdateQuery, headers: &HeaderMap) -> Response {
+    let login = basic_login(headers);
     let host = query
         .hostname
         .or_else(|| login.as_ref().map(|(user, _)| user.clone()))
@@ -284,7 +330,7 @@ async fn update(
     // The real one falls back to the client's address; clients of the sandbox are all local.
     let ip = query.myip.unwrap_or_else(|| "127.0.0.1".to_owned());
     let (status, answer) = if headers.contains_key(header::USER_AGENT) {
-        dns.update(&host, &ip, login)
+        dns.change(what, &host, &ip, login)
     } else {
         (200, "badagent".to_owned())
     };

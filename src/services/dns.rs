@@ -1,7 +1,7 @@
 //! EGI Dynamic DNS: updating the address of a host name, and resolving it.
 //!
 //! The service runs the nsupdate.info software: `GET /nic/update?hostname=&myip=` with HTTP basic
-//! auth of host name and host secret, answered by one word.
+//! auth of host name and host secret, answered by one word; `GET /nic/delete` takes the record away.
 //! Words and meanings: dyndns2 protocol as in nsupdate.info, `nsupdate/api/views.py`.
 //!
 //! **Invariant:** an update that was refused (`badauth`, `nohost`, `notfqdn`, `abuse`, `badagent`)
@@ -186,17 +186,43 @@ impl DnsClient {
         secret: &SecretString,
         ip: IpAddr,
     ) -> Result<DnsUpdate, DnsError> {
-        self.updates.count(self.ask(host, secret, ip)).await
+        let answer = self.ask("update", host, secret, ip);
+        self.updates
+            .count(async { meaning(host, ip, &answer.await?) })
+            .await
     }
 
-    async fn ask(
+    /// Takes the record away that points the host name to an address of this kind; the host stays
+    /// known to the service. `GET /nic/delete`, an addition of nsupdate.info to the protocol.
+    ///
+    /// # Errors
+    /// [`DnsError`], by the word of the answer.
+    pub async fn clear(
         &self,
         host: &HostName,
         secret: &SecretString,
         ip: IpAddr,
-    ) -> Result<DnsUpdate, DnsError> {
+    ) -> Result<(), DnsError> {
+        let answer = self.ask("delete", host, secret, ip);
+        let cleared = async {
+            let answer = answer.await?;
+            match answer.text.split_whitespace().next() {
+                Some("deleted") => Ok(()),
+                _ => Err(refusal(host, &answer)),
+            }
+        };
+        self.updates.count(cleared).await
+    }
+
+    async fn ask(
+        &self,
+        what: &str,
+        host: &HostName,
+        secret: &SecretString,
+        ip: IpAddr,
+    ) -> Result<Answer, DnsError> {
         let mut url = self.base.clone();
-        url.set_path(&format!("{}/nic/update", url.path().trim_end_matches('/')));
+        url.set_path(&format!("{}/nic/{what}", url.path().trim_end_matches('/')));
         url.query_pairs_mut()
             .append_pair("hostname", host.as_str())
             .append_pair("myip", &ip.to_string());
@@ -216,7 +242,8 @@ impl DnsClient {
                 return Err(DnsError::NotUnderstood { status, text });
             }
         };
-        meaning(host, ip, status, &String::from_utf8_lossy(&body))
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Ok(Answer { status, text })
     }
 
     /// The addresses that the name has now, asked afresh; none if the name does not exist.
@@ -266,37 +293,48 @@ fn resolver(server: NameServer) -> Result<TokioResolver, NetError> {
     builder.build()
 }
 
-/// The meaning of an answer.
-fn meaning(host: &HostName, ip: IpAddr, status: u16, answer: &str) -> Result<DnsUpdate, DnsError> {
-    let host = host.clone();
-    let mut words = answer.split_whitespace();
+/// What the service answered.
+struct Answer {
+    status: u16,
+    text: String,
+}
+
+/// The meaning of an answer to an update.
+fn meaning(host: &HostName, ip: IpAddr, answer: &Answer) -> Result<DnsUpdate, DnsError> {
+    let mut words = answer.text.split_whitespace();
     let word = words.next().unwrap_or_default();
     let told: Option<IpAddr> = words.next().and_then(|ip| ip.parse().ok());
-    let not_understood = |text: &str| {
-        Err(DnsError::NotUnderstood {
-            status,
-            text: shorten(text),
-        })
-    };
     match word {
-        "good" | "nochg" if told.is_some_and(|told| told != ip) => {
-            not_understood("another address was confirmed")
-        }
+        "good" | "nochg" if told.is_some_and(|told| told != ip) => Err(DnsError::NotUnderstood {
+            status: answer.status,
+            text: "another address was confirmed".to_owned(),
+        }),
         "good" => Ok(DnsUpdate::Updated),
         "nochg" => Ok(DnsUpdate::Unchanged),
-        "badauth" => Err(DnsError::BadSecret { host }),
-        "nohost" => Err(DnsError::UnknownHost { host }),
-        "notfqdn" => Err(DnsError::NotAFullName { host }),
-        "abuse" => Err(DnsError::Blocked { host }),
-        "badagent" => Err(DnsError::BadAgent),
-        "dnserr" | "911" => Err(DnsError::Trouble {
+        _ => Err(refusal(host, answer)),
+    }
+}
+
+/// The meaning of an answer that is not the hoped for one.
+fn refusal(host: &HostName, answer: &Answer) -> DnsError {
+    let (host, status) = (host.clone(), answer.status);
+    match answer.text.split_whitespace().next().unwrap_or_default() {
+        "badauth" => DnsError::BadSecret { host },
+        "nohost" => DnsError::UnknownHost { host },
+        "notfqdn" => DnsError::NotAFullName { host },
+        "abuse" => DnsError::Blocked { host },
+        "badagent" => DnsError::BadAgent,
+        word @ ("dnserr" | "911") => DnsError::Trouble {
             text: word.to_owned(),
-        }),
-        _ if status == 401 => Err(DnsError::BadSecret { host }),
-        _ if status >= 500 || status == 429 => Err(DnsError::Trouble {
+        },
+        _ if status == 401 => DnsError::BadSecret { host },
+        _ if status >= 500 || status == 429 => DnsError::Trouble {
             text: format!("status {status}"),
-        }),
-        _ => not_understood(answer),
+        },
+        _ => DnsError::NotUnderstood {
+            status,
+            text: shorten(&answer.text),
+        },
     }
 }
 
@@ -308,7 +346,14 @@ mod tests {
     fn each_word_has_its_meaning_and_its_retry_class() {
         let host = HostName::parse("pangeo.vm.fedcloud.eu").unwrap();
         let ip: IpAddr = "192.0.2.7".parse().unwrap();
-        let check = |status, answer| match meaning(&host, ip, status, answer) {
+        let check = |status, answer: &str| match meaning(
+            &host,
+            ip,
+            &Answer {
+                status,
+                text: answer.to_owned(),
+            },
+        ) {
             Ok(DnsUpdate::Updated) => "updated",
             Ok(DnsUpdate::Unchanged) => "unchanged",
             Err(error) if error.is_transient() => "later",

@@ -11,12 +11,10 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::TRIES_TO_REACH;
 use super::render_values::rendered;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
 use crate::services::helm::{Helm, HelmError, HelmFailure, HelmRun, LogPiece, Recovery, RunId};
-
-/// How many times an undo tries to reach the front end before it leaves the release.
-const TRIES_TO_REACH: i32 = 4;
 
 /// See the module.
 pub(super) struct InstallDaskhub;
@@ -84,37 +82,50 @@ impl Step for InstallDaskhub {
         if at.round == 0 || context.cluster.host_key.is_none() {
             return Ok(Undo::Undone);
         }
-        let frontend = match context
-            .services
-            .frontend(context.cluster, context.vault)
-            .await
-        {
-            Ok(frontend) => frontend,
-            Err(error) if error.is_transient() && context.step.attempts < TRIES_TO_REACH => {
-                return Err(error);
-            }
-            // A front end that nobody reaches must not keep its infrastructure from being deleted.
-            Err(error) => {
-                return Ok(Undo::Left(format!(
-                    "the release was not uninstalled ({}); it goes with the infrastructure",
-                    error.for_people()
-                )));
-            }
-        };
-        let helm = Helm::new(&frontend, &context.services.settings.helm);
         let run = RunId::new(context.operation.id, at.round);
-        if helm.is_running().await.map_err(of_helm)? {
-            helm.stop(&run).await.map_err(of_helm)?;
-            return Ok(Undo::Wait {
-                after: context.services.settings.poll,
-                note: "until helm has ended".to_owned(),
-            });
-        }
-        helm.uninstall().await.map_err(of_helm)?;
-        helm.cleanup(&run).await.map_err(of_helm)?;
-        context.log("the release is uninstalled").await?;
-        Ok(Undo::Undone)
+        uninstall(context, Some(&run)).await
     }
+}
+
+/// Uninstalls the release. `run` is a run of this operation, which is stopped first and whose files
+/// are removed; a helm that somebody else runs is waited for.
+pub(super) async fn uninstall(
+    context: &StepContext<'_>,
+    run: Option<&RunId>,
+) -> Result<Undo, StepError> {
+    let frontend = match context
+        .services
+        .frontend(context.cluster, context.vault)
+        .await
+    {
+        Ok(frontend) => frontend,
+        Err(error) if error.is_transient() && context.step.attempts < TRIES_TO_REACH => {
+            return Err(error);
+        }
+        // A front end that nobody reaches must not keep its infrastructure from being deleted.
+        Err(error) => {
+            return Ok(Undo::Left(format!(
+                "the release was not uninstalled ({}); it goes with the infrastructure",
+                error.for_people()
+            )));
+        }
+    };
+    let helm = Helm::new(&frontend, &context.services.settings.helm);
+    if helm.is_running().await.map_err(of_helm)? {
+        if let Some(run) = run {
+            helm.stop(run).await.map_err(of_helm)?;
+        }
+        return Ok(Undo::Wait {
+            after: context.services.settings.poll,
+            note: "until helm has ended".to_owned(),
+        });
+    }
+    helm.uninstall().await.map_err(of_helm)?;
+    if let Some(run) = run {
+        helm.cleanup(run).await.map_err(of_helm)?;
+    }
+    context.log("the release is uninstalled").await?;
+    Ok(Undo::Undone)
 }
 
 /// What comes before a new round: no pending release, accepted values, current CRDs.

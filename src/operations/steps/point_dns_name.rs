@@ -1,12 +1,16 @@
 //! `point-dns-name`: the host name points to the front end.
 //!
 //! Looks the name up first: if it points there already nothing is updated, since the service takes
-//! needless updates for abuse. Then waits until it resolves. Undo can't take the record back: the
-//! service has no call for it, so it says where the name still points.
+//! needless updates for abuse. Then waits until it resolves. Undo takes the record away if it still
+//! points to our front end; what the service refuses is said and left.
+
+use std::net::IpAddr;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::TRIES_TO_REACH;
 use crate::operations::services::address_of;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
 use crate::services::dns::{DnsError, DnsUpdate};
@@ -44,16 +48,7 @@ impl Step for PointDnsName {
             .learnt_before::<Output>()
             .is_some_and(|output| output.updated_to == address.to_string());
         if !sent {
-            let secret = context
-                .vault
-                .get(&context.host_secrets(), DNS_SECRET)
-                .await?;
-            let secret = secret.ok_or_else(|| {
-                StepError::needs_human(
-                    format!("the update secret of `{host}` is not known"),
-                    format!("give it with `/pangeo dns set-secret host:{host}`, then retry"),
-                )
-            })?;
+            let secret = secret(context).await?;
             context.still_ours().await?;
             let update = dns
                 .update(host, &secret, address)
@@ -77,15 +72,62 @@ impl Step for PointDnsName {
     }
 
     async fn undo(&self, context: &StepContext<'_>) -> Result<Undo, StepError> {
-        let host = &context.cluster.host;
-        match context.learnt_before::<Output>() {
+        let sent = context.learnt_before::<Output>();
+        match sent.and_then(|sent| sent.updated_to.parse().ok()) {
+            Some(address) => clear(context, address).await,
             None => Ok(Undo::Undone),
-            Some(output) => Ok(Undo::Left(format!(
-                "`{host}` still points to {}; Dynamic DNS has no call to clear it: delete the host in its portal, or point it elsewhere",
-                output.updated_to
-            ))),
         }
     }
+}
+
+/// Takes the record away if it points to `address`. A name that stays must not keep the rest from
+/// being undone: after some tries it is left, with words that say what to do.
+pub(super) async fn clear(context: &StepContext<'_>, address: IpAddr) -> Result<Undo, StepError> {
+    let host = &context.cluster.host;
+    match try_to_clear(context, address).await {
+        Ok(true) => {
+            context.log(&format!("{host} points nowhere now")).await?;
+            Ok(Undo::Undone)
+        }
+        Ok(false) => {
+            let line = format!("{host} does not point to {address}: its record is left alone");
+            context.log(&line).await?;
+            Ok(Undo::Undone)
+        }
+        Err(error) if error.is_transient() && context.step.attempts < TRIES_TO_REACH => Err(error),
+        Err(error @ StepError::Store(_)) => Err(error),
+        Err(error) => Ok(Undo::Left(format!(
+            "`{host}` still points to {address} ({}): delete the host in the Dynamic DNS portal, or point it elsewhere",
+            error.for_people()
+        ))),
+    }
+}
+
+/// Whether there was a record of ours to take away.
+async fn try_to_clear(context: &StepContext<'_>, address: IpAddr) -> Result<bool, StepError> {
+    let (host, dns) = (&context.cluster.host, &context.services.dns);
+    let wrap = |error| of_dns(error, host.as_str());
+    if !dns.resolve(host).await.map_err(wrap)?.contains(&address) {
+        return Ok(false);
+    }
+    let secret = secret(context).await?;
+    context.still_ours().await?;
+    dns.clear(host, &secret, address).await.map_err(wrap)?;
+    Ok(true)
+}
+
+async fn secret(context: &StepContext<'_>) -> Result<SecretString, StepError> {
+    let host = &context.cluster.host;
+    let secret = context
+        .vault
+        .get(&context.host_secrets(), DNS_SECRET)
+        .await?;
+    secret.ok_or_else(|| {
+        StepError::needs_human(
+            format!("the update secret of `{host}` is not known"),
+            format!("give it with `/pangeo dns set-secret host:{host}`, then retry"),
+        )
+    })
 }
 
 fn of_dns(error: DnsError, host: &str) -> StepError {
