@@ -18,7 +18,6 @@ use pangeo_bot::{
     app::render,
     commands::Catalogue,
     config::Config,
-    operations::start,
     services::{
         http,
         im::{CloudCredential, ImClient, ImCredentials, ImLogin, Template},
@@ -56,7 +55,7 @@ fn without_the_web(text: &str, playbook: &Path) -> String {
 }
 
 async fn rendered(more: &str) -> String {
-    let catalogue = Catalogue::built_in(&start::known_steps()).unwrap();
+    let catalogue = Catalogue::built_in(&known_steps()).unwrap();
     let args = format!(
         "render tosca --host pangeo.vm.fedcloud.eu --email a@example.org --templates {} {more}",
         data().join("tosca").display()

@@ -16,7 +16,6 @@ use pangeo_bot::{
     commands::Catalogue,
     config::Config,
     domain::{tosca::Template, values::schema, yaml},
-    operations::start,
 };
 use serde_json::Value;
 
@@ -45,11 +44,7 @@ fn document(text: &str) -> Value {
 
 /// What `pangeo-bot <args>` prints.
 fn printed(args: &str) -> Result<String, String> {
-<<<<<<< HEAD
     let catalogue = Catalogue::built_in(&known_steps()).unwrap();
-=======
-    let catalogue = Catalogue::built_in(&start::known_steps()).unwrap();
->>>>>>> 16b3d59 (Let tests of the catalogue take the steps that its files name)
     let matches = render::command(&catalogue)
         .try_get_matches_from(args.split_whitespace())
         .unwrap();

@@ -333,38 +333,8 @@ mod tests {
     #[test]
     fn the_built_in_commands_hold() {
         let catalogue = for_tests();
-        let names: Vec<String> = catalogue.commands().map(Command::name).collect();
-        assert_eq!(
-            names,
-            [
-                "checkin check",
-                "checkin set-client",
-                "checkin sheet",
-                "deploy",
-                "destroy",
-                "dns check",
-                "dns set-secret",
-                "help",
-                "list",
-                "logs clues",
-                "logs gateway",
-                "logs helm",
-                "logs hub",
-                "logs im",
-                "logs operation",
-                "logs pod",
-                "logs proxy",
-                "ops cancel",
-                "ops list",
-                "ops resume",
-                "ops retry",
-                "ops show",
-                "ops undo",
-                "status",
-                "token renew",
-                "token status",
-            ]
-        );
+        // Which there are is held against the README by tests/docs.rs.
+        assert!(catalogue.get("help").is_some());
         assert_eq!(
             catalogue
                 .get("deploy")

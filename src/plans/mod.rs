@@ -8,6 +8,7 @@
 
 mod completion;
 mod deploy;
+mod destroy;
 mod token_renew;
 mod undo;
 
@@ -128,6 +129,7 @@ impl Planner {
         let name = command.name();
         let draft = match name.as_str() {
             DEPLOY_COMMAND => self.draft_deploy(command, options).await?,
+            "destroy" => self.draft_destroy(command, options).await?,
             UNDO_COMMAND => self.draft_undo(options).await?,
             "token renew" => self.draft_token_renew(command, options).await?,
             _ => return Err(PlanError::NoPlan { command: name }),
@@ -167,22 +169,30 @@ impl Planner {
         }
     }
 
+    /// The cluster that a command is about.
+    async fn cluster(&self, name: &str) -> Result<Result<Cluster, Vec<String>>, PlanError> {
+        let found = self.store.cluster_by_name(name).await?;
+        Ok(found.ok_or_else(|| {
+            let shown = name.replace('`', "'");
+            vec![format!(
+                "there is no cluster `{shown}`; `/pangeo list` shows those that exist"
+            )]
+        }))
+    }
+
     /// The cluster that a command is about, if it runs.
     async fn running_cluster(&self, name: &str) -> Result<Result<Cluster, Vec<String>>, PlanError> {
-        let shown = name.replace('`', "'");
-        let Some(cluster) = self.store.cluster_by_name(name).await? else {
-            return Ok(Err(vec![format!(
-                "there is no cluster `{shown}`; `/pangeo list` shows those that exist"
-            )]));
-        };
-        Ok(if cluster.phase == Phase::Running {
-            Ok(cluster)
-        } else {
-            Err(vec![format!(
-                "`{shown}` is {}; this works on a running cluster only",
-                cluster.phase.as_str()
-            )])
-        })
+        Ok(self.cluster(name).await?.and_then(|cluster| {
+            if cluster.phase == Phase::Running {
+                Ok(cluster)
+            } else {
+                Err(vec![format!(
+                    "`{}` is {}; this works on a running cluster only",
+                    cluster.name,
+                    cluster.phase.as_str()
+                )])
+            }
+        }))
     }
 
     async fn keep(

@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
 use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -135,6 +135,15 @@ pub struct NodeState {
     pub kubelet_version: String,
 }
 
+/// A volume that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeClaim {
+    /// Its name; `claim-<user>` is a user's home folder.
+    pub name: String,
+    /// The size asked for, such as `2Gi`.
+    pub size: String,
+}
+
 /// The Kubernetes API of one cluster.
 #[derive(Clone)]
 pub struct Kubernetes {
@@ -224,6 +233,21 @@ impl Kubernetes {
         Ok(states)
     }
 
+    /// The volumes that a namespace holds, by name, up to 500.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn volume_claims(
+        &self,
+        namespace: &str,
+    ) -> Result<Vec<VolumeClaim>, KubernetesError> {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
+        let list = self.call("list volumes", api.list(&params())).await?;
+        let mut claims: Vec<VolumeClaim> = list.items.iter().map(volume_claim).collect();
+        claims.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(claims)
+    }
+
     /// How many pods a namespace has, up to 500.
     ///
     /// # Errors
@@ -249,6 +273,15 @@ impl Kubernetes {
                 })
         };
         self.calls.count(call).await
+    }
+}
+
+fn volume_claim(claim: &PersistentVolumeClaim) -> VolumeClaim {
+    let spec = claim.spec.as_ref();
+    let asked = spec.and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage"));
+    VolumeClaim {
+        name: claim.metadata.name.clone().unwrap_or_default(),
+        size: asked.map_or_else(|| "unknown size".to_owned(), |size| size.0.clone()),
     }
 }
 

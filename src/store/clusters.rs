@@ -2,9 +2,11 @@
 
 use sqlx::PgConnection;
 
+use super::audit::{self, AuditEntry};
+use super::secrets::SecretOwner;
 use super::{Store, StoreError, doing};
 use crate::domain::cluster::{Cluster, NewCluster, NewRevision, Phase};
-use crate::domain::ids::{ClusterId, DiscordUserId};
+use crate::domain::ids::{ClusterId, DiscordUserId, OperationId};
 use crate::domain::names::{ClusterName, HostName, InfrastructureId};
 
 struct Row {
@@ -225,6 +227,43 @@ impl Store {
         .await
         .map_err(doing("wrote a cluster"))?;
         Ok(())
+    }
+
+    /// Takes a cluster out of the inventory and deletes the secrets of these owners, in one
+    /// transaction with its audit row. Answers how many secrets there were.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn remove_cluster(
+        &self,
+        id: ClusterId,
+        by: OperationId,
+        owners: &[SecretOwner],
+    ) -> Result<u64, StoreError> {
+        let now = self.clock.now();
+        let mut tx = self
+            .pool
+            .begin()
+            .await
+            .map_err(doing("began a transaction"))?;
+        let mut forgotten = 0;
+        for owner in owners {
+            let done = sqlx::query!(
+                "delete from secrets where owner_kind = $1 and owner = $2",
+                owner.kind(),
+                owner.id()
+            )
+            .execute(&mut *tx)
+            .await
+            .map_err(doing("removed secrets"))?;
+            forgotten += done.rows_affected();
+        }
+        set_phase(&mut tx, now, id, Phase::Removed).await?;
+        let details = serde_json::json!({"operation": by, "secrets": forgotten});
+        let entry = AuditEntry::by_bot("cluster.removed", id.to_string(), details);
+        audit::append(&mut tx, now, entry).await?;
+        tx.commit().await.map_err(doing("committed"))?;
+        Ok(forgotten)
     }
 
     /// Records a revision and raises the cluster's own; the same operation records only once.

@@ -4,6 +4,7 @@
 
 mod crash;
 mod deploy;
+mod destroy;
 mod every_command;
 mod failures;
 mod logs;

@@ -49,6 +49,10 @@ pub(super) fn router(shared: Arc<Shared>, infrastructure: &str) -> Router {
         )
         .route("/api/v1/namespaces/{namespace}/secrets", get(secrets))
         .route(
+            "/api/v1/namespaces/{namespace}/persistentvolumeclaims",
+            get(volume_claims),
+        )
+        .route(
             "/apis/apps/v1/namespaces/{namespace}/deployments",
             get(deployments),
         )
@@ -138,6 +142,23 @@ async fn pods(State(api): State<Api>, Path(namespace): Path<String>) -> Response
             Vec::new()
         };
         list("PodList", "v1", &items)
+    })
+}
+
+/// The hub's database; home folders come with users.
+async fn volume_claims(State(api): State<Api>, Path(namespace): Path<String>) -> Response {
+    api.answer(|cluster| {
+        let claim = json!({
+            "metadata": { "name": "hub-db-dir", "namespace": "daskhub" },
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": { "requests": { "storage": "1Gi" } }
+            },
+            "status": { "phase": "Bound" }
+        });
+        let has_hub = namespace == "daskhub" && !cluster.releases.is_empty();
+        let items = if has_hub { vec![claim] } else { Vec::new() };
+        list("PersistentVolumeClaimList", "v1", &items)
     })
 }
 

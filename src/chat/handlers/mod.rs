@@ -7,6 +7,7 @@ mod checkin_check;
 mod checkin_set_client;
 mod checkin_sheet;
 mod diagnose;
+mod destroy;
 mod dns_check;
 mod dns_set_secret;
 mod help;
@@ -151,6 +152,7 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
 pub(crate) async fn submit(call: Call<'_>, values: Values) -> anyhow::Result<View> {
     match call.command.name().as_str() {
         "checkin set-client" => checkin_set_client::submit(call, values).await,
+        "destroy" => destroy::submit(call, values).await,
         "dns set-secret" => dns_set_secret::submit(call, values).await,
         "token renew" => token_renew::submit(call, values).await,
         _no_handler => Ok(View::text(answers::UNKNOWN_COMMAND)),

