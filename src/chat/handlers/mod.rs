@@ -6,8 +6,8 @@
 mod checkin_check;
 mod checkin_set_client;
 mod checkin_sheet;
-mod diagnose;
 mod destroy;
+mod diagnose;
 mod dns_check;
 mod dns_set_secret;
 mod help;
