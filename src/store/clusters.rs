@@ -326,6 +326,26 @@ impl Store {
     }
 }
 
+/// Sets the phase of a cluster that was never deployed, within the caller's transaction; one that
+/// was runs on, whatever becomes of a later operation on it.
+pub(crate) async fn set_first_phase(
+    connection: &mut PgConnection,
+    now: chrono::DateTime<chrono::Utc>,
+    id: ClusterId,
+    phase: Phase,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update clusters set phase = $2, changed_at = $3 where id = $1 and revision = 0",
+        id.as_uuid(),
+        phase.as_str(),
+        now
+    )
+    .execute(connection)
+    .await
+    .map_err(doing("set a phase"))?;
+    Ok(())
+}
+
 /// Sets the phase within the caller's transaction.
 pub(crate) async fn set_phase(
     connection: &mut PgConnection,

@@ -927,7 +927,7 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(doing("reset the failed steps"))?;
-        clusters::set_phase(&mut tx, now, row.cluster_id, Phase::Deploying).await?;
+        clusters::set_first_phase(&mut tx, now, row.cluster_id, Phase::Deploying).await?;
         let entry = AuditEntry::by(
             by,
             "operation.taken-up-again",
@@ -990,7 +990,7 @@ impl Store {
         .await
         .map_err(doing("left an operation"))?;
         let Some(row) = row else { return Ok(false) };
-        clusters::set_phase(&mut tx, now, row.cluster_id, Phase::Failed).await?;
+        clusters::set_first_phase(&mut tx, now, row.cluster_id, Phase::Failed).await?;
         let entry = AuditEntry::by(by, "operation.left", id.to_string(), serde_json::json!({}));
         audit::append(&mut tx, now, entry).await?;
         let claim = Claim {
