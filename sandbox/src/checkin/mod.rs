@@ -91,6 +91,9 @@ struct CheckinState {
 struct Device {
     user_code: String,
     approved_by: Option<String>,
+    /// What PKCE binds the code to, if the client sent it.
+    #[serde(default)]
+    challenge: Option<String>,
 }
 
 struct Inner {
@@ -135,6 +138,10 @@ impl Checkin {
             .route(&format!("{connect}/certs"), get(pages::keys))
             .route(&format!("{connect}/auth"), get(pages::authorize))
             .route(&format!("{connect}/auth/device"), post(pages::device))
+            .route(
+                &format!("{REALM}/device"),
+                get(pages::device_page).post(pages::log_in_on_device),
+            )
             .route(&format!("{connect}/token"), post(pages::token))
             .route(
                 &format!("{connect}/token/introspect"),
@@ -247,16 +254,7 @@ impl Checkin {
 
     /// Says yes to a device code in the name of a person; tells whether the code was waiting.
     pub fn approve_device(&self, user_code: &str, user: &str) -> bool {
-        let mut state = self.inner.state.change();
-        let device = state
-            .devices
-            .values_mut()
-            .find(|d| d.user_code == user_code);
-        let found = device.is_some();
-        if let Some(device) = device {
-            device.approved_by = Some(user.to_owned());
-        }
-        found
+        self.inner.approve_device(user_code, user)
     }
 
     /// What a token says, if it is ours, not expired and not taken back.
@@ -271,6 +269,19 @@ impl Checkin {
 }
 
 impl Inner {
+    fn approve_device(&self, user_code: &str, user: &str) -> bool {
+        let mut state = self.state.change();
+        let device = state
+            .devices
+            .values_mut()
+            .find(|d| d.user_code == user_code);
+        let found = device.is_some();
+        if let Some(device) = device {
+            device.approved_by = Some(user.to_owned());
+        }
+        found
+    }
+
     fn add_people(&self) {
         let mut state = self.state.change();
         for user in ["ana", "ben", "eva", "vic"] {

@@ -7,7 +7,10 @@ use axum::Json;
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{Device, Inner};
 use crate::dns::basic_login;
@@ -175,6 +178,11 @@ pub(super) async fn token(
                     "authorization_pending",
                     "The authorization request is still pending",
                 ),
+                Some(Device { challenge, .. })
+                    if !proves(challenge.as_deref(), field("code_verifier")) =>
+                {
+                    bad("invalid_grant", "PKCE verification failed")
+                }
                 Some(Device {
                     approved_by: Some(user),
                     ..
@@ -217,6 +225,7 @@ pub(super) async fn device(
         Device {
             user_code: user_code.clone(),
             approved_by: None,
+            challenge: form.get("code_challenge").cloned(),
         },
     );
     let verification = format!("{}/device", checkin.issuer);
@@ -226,9 +235,49 @@ pub(super) async fn device(
         "verification_uri": verification,
         "verification_uri_complete": format!("{verification}?user_code={user_code}"),
         "expires_in": 600,
-        "interval": 5,
+        "interval": 1,
     }))
     .into_response()
+}
+
+/// Whether a verifier is the one whose digest came with the code.
+fn proves(challenge: Option<&str>, verifier: &str) -> bool {
+    let digest = Sha256::digest(verifier.as_bytes());
+    challenge.is_none_or(|challenge| URL_SAFE_NO_PAD.encode(digest) == challenge)
+}
+
+/// Where a person logs in for a device; the sandbox has no passwords.
+pub(super) async fn device_page(Query(query): Query<Fields>) -> Response {
+    let code = query.get("user_code").map(String::as_str);
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let code: String = code
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| plain(*c))
+        .collect();
+    Html(format!(
+        "<!DOCTYPE html>\n<html><head><title>Sign in to EGI Check-in (simulation)</title></head>\
+         <body><h1>Device Login (simulation)</h1><form method=\"post\">\
+         <p><label>Code <input name=\"user_code\" value=\"{code}\"></label></p>\
+         <p><label>Log in as <input name=\"user\" value=\"{user}\"></label></p>\
+         <p>{user} owns the infrastructures; anybody else, such as ana, does not.</p>\
+         <button>Log in</button></form></body></html>",
+        user = crate::world::BOT_USER,
+    ))
+    .into_response()
+}
+
+pub(super) async fn log_in_on_device(State(checkin): Shared, Form(form): Form<Fields>) -> Response {
+    let field = |name: &str| form.get(name).map(|text| text.trim()).unwrap_or_default();
+    if checkin.approve_device(field("user_code"), field("user")) {
+        page(
+            StatusCode::OK,
+            "Device Login Successful",
+            "You may close this window.",
+        )
+    } else {
+        error_page("Invalid code, please try again.")
+    }
 }
 
 pub(super) async fn userinfo(State(checkin): Shared, headers: HeaderMap) -> Response {

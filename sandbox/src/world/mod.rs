@@ -87,6 +87,9 @@ pub struct World {
 /// The person whose access token the bot shows to IM, and who so owns all infrastructures.
 pub const BOT_USER: &str = "pangeo-bot";
 
+/// The bot's own public client at Check-in.
+pub const BOT_CLIENT: &str = "pangeo-bot-client";
+
 /// How long that token lives when it is minted.
 const TOKEN_LIFETIME_H: i64 = 24;
 
@@ -192,6 +195,8 @@ impl World {
         if self.checkin.clients().is_empty() {
             self.prepare_client(CLIENT_ID, CLIENT_SECRET, PREPARED_HOST);
         }
+        self.checkin
+            .add_client(BOT_CLIENT, ClientRegistration::default());
         self.renew_token()
     }
 
