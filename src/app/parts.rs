@@ -200,6 +200,7 @@ fn settings(config: &Config, token: TokenCell) -> Settings {
         token,
         clouds: clouds(&config.im),
         renewals: RenewalSettings {
+            client_id: config.checkin.client_id.clone(),
             refresh_wait: config.token.refresh_wait,
             quiet: config.token.quiet,
         },

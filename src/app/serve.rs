@@ -18,8 +18,9 @@ use crate::domain::links::{LinkSigner, OperationLinks};
 use crate::domain::metrics::Metrics;
 use crate::domain::redact::Redactor;
 use crate::looks::Looks;
-use crate::operations::{Control, Runner, RunnerOptions, Services, Starter, Waker};
+use crate::operations::{Control, Runner, RunnerOptions, Services, Starter, TokenWatcher, Waker};
 use crate::plans::{PlanSettings, Planner};
+use crate::store::slots::SlotHeld;
 use crate::web::{self, WebParts};
 
 /// How often tokens that something else renews are read again.
@@ -76,13 +77,8 @@ pub async fn serve(
     let listener = TcpListener::bind(config.web.listen)
         .await
         .with_context(|| format!("listen on {}", config.web.listen))?;
-    let options = RunnerOptions {
-        replica,
-        held,
-        parallel: config.operations.parallel,
-    };
-    let (store, vault) = (parts.store.clone(), parts.vault.clone());
-    let runner = Runner::new(options, store, vault, parts.redactor.clone(), services)
+    let watcher = watcher(&parts, &services, &replica);
+    let runner = runner(&parts, services, (replica, held))
         .woken_by(waker.clone())
         .counted_by(metrics);
 
@@ -92,6 +88,7 @@ pub async fn serve(
     tasks.spawn(listen(waker, parts.store.clone(), ends.clone()));
     tasks.spawn(read_tokens(tokens, parts.redactor.clone(), ends.clone()));
     tasks.spawn(runner.run(ends.clone()));
+    tasks.spawn(watch(watcher, ends.clone()));
     tasks.spawn(talk(Chat::new(chat), ends.clone()));
     tasks.spawn(show(listener, web, ends.clone()));
     let first = tasks.join_next().await;
@@ -184,6 +181,28 @@ async fn show(
     web::serve(listener, parts, ended)
         .await
         .context("serve the bot's pages")
+}
+
+fn runner(parts: &Parts, services: Arc<Services>, slot: (String, SlotHeld)) -> Runner {
+    let (replica, held) = slot;
+    let options = RunnerOptions {
+        replica,
+        held,
+        parallel: parts.config.operations.parallel,
+    };
+    let (store, vault) = (parts.store.clone(), parts.vault.clone());
+    Runner::new(options, store, vault, parts.redactor.clone(), services)
+}
+
+fn watcher(parts: &Parts, services: &Arc<Services>, replica: &str) -> TokenWatcher {
+    let (store, vault) = (parts.store.clone(), parts.vault.clone());
+    TokenWatcher::new(store, vault, services.clone(), replica.to_owned())
+}
+
+/// Looks after the tokens of front ends until the bot ends.
+async fn watch(watcher: TokenWatcher, ended: CancellationToken) -> anyhow::Result<()> {
+    watcher.run(ended).await;
+    Ok(())
 }
 
 async fn listen(

@@ -63,6 +63,7 @@ pub(super) fn check(command: &Command, known_steps: &[&str], report: &mut Report
     check_options(command, report);
     if let Some(modal) = &command.modal {
         check_modal(modal, report);
+        check_when(command, modal, report);
     }
     check_effect(command, report);
     check_approvals(command, report);
@@ -215,6 +216,21 @@ fn check_modal(modal: &Modal, report: &mut Report<'_>) {
     }
     for text in problems {
         report.add("modal", text);
+    }
+}
+
+/// The form must hang at a choice that exists.
+fn check_when(command: &Command, modal: &Modal, report: &mut Report<'_>) {
+    let Some(when) = &modal.when else {
+        return;
+    };
+    let choices = command.option(&when.option).map(|option| &option.choices);
+    if !choices.is_some_and(|choices| choices.contains(&when.is)) {
+        let text = format!(
+            "there is no option `{}` with the choice `{}`",
+            when.option, when.is
+        );
+        report.add("modal", format!("`when`: {text}"));
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::Deserialize;
 
-use super::value::OptionValue;
+use super::value::{OptionValue, Options};
 use crate::domain::person::Role;
 
 /// Where a command stands below `/pangeo`.
@@ -262,6 +262,28 @@ pub struct Modal {
     pub title: String,
     /// Its inputs, one to five.
     pub inputs: Vec<ModalInput>,
+    /// When it is opened; always if this is not said.
+    #[serde(default)]
+    pub when: Option<ModalWhen>,
+}
+
+impl Modal {
+    /// Whether a call with these options opens it.
+    pub fn opens_for(&self, options: &Options) -> bool {
+        self.when
+            .as_ref()
+            .is_none_or(|when| options.text(&when.option).as_deref() == Some(&when.is))
+    }
+}
+
+/// The choice that opens a form.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModalWhen {
+    /// An option of the kind `choice`.
+    pub option: String,
+    /// One of its choices.
+    pub is: String,
 }
 
 /// One command, as its file says.

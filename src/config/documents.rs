@@ -219,8 +219,8 @@ mod tests {
         );
         assert_eq!(format!("{:?}", example.web), format!("{:?}", default.web));
         assert_eq!(
-            format!("{:?}", example.checkin),
-            format!("{:?}", default.checkin)
+            format!("{:?}", example.checkin.issuers),
+            format!("{:?}", default.checkin.issuers)
         );
         assert_eq!(
             format!("{:?}", example.frontend),

@@ -242,6 +242,14 @@ pub(crate) const KEYS: &[Key] = &[
         "domains",
         "Host names must lie below one of these.",
     ),
+    unset(
+        "checkin.client_id",
+        Form::Text,
+        "\"pangeo-bot\"",
+        "client id",
+        "The bot's own public client at Check-in, with device code and refresh token grants and `offline_access`; \
+        needed for `token renew` by login and by kept refresh token.",
+    ),
     text(
         "checkin.issuers.production",
         "\"https://aai.egi.eu/auth/realms/egi\"",

@@ -209,6 +209,8 @@ impl Default for Dns {
 pub struct Checkin {
     /// One issuer for each instance.
     pub issuers: Issuers,
+    /// The bot's own public client, with which people log in to renew tokens.
+    pub client_id: Option<String>,
 }
 
 /// `[checkin.issuers]`.

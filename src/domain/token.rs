@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::domain::ids::ClusterId;
+use crate::domain::ids::{ClusterId, DiscordChannelId, DiscordUserId};
 use crate::domain::names::InfrastructureId;
 
 /// What a token must still live when it is written to a front end: cron there trades it for a
@@ -41,6 +41,10 @@ pub struct TokenFacts {
 pub enum RenewBy {
     /// A person pasted it into a form.
     Paste,
+    /// A person logs in at Check-in once the plan is approved.
+    Login,
+    /// The bot keeps a refresh token.
+    Kept,
 }
 
 impl RenewBy {
@@ -48,14 +52,21 @@ impl RenewBy {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Paste => "paste",
+            Self::Login => "login",
+            Self::Kept => "kept",
         }
     }
 
     /// The meaning of a choice.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Paste].into_iter().find(|way| way.as_str() == word)
+        [Self::Paste, Self::Login, Self::Kept]
+            .into_iter()
+            .find(|way| way.as_str() == word)
     }
 }
+
+/// The target of a renewal of every cluster; no cluster can have this name.
+pub const EVERY_CLUSTER: &str = "every cluster";
 
 /// What an approved renewal does, as its plan keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,8 +75,12 @@ pub struct RenewOptions {
     pub way: RenewBy,
     /// Whose tokens the front ends have now; the new one must be of the same.
     pub holder: Holder,
+    /// The cluster to which the operation and its secrets belong.
+    pub anchor: ClusterId,
     /// The front ends.
     pub targets: Vec<RenewTarget>,
+    /// Whether the refresh token that comes with the login is kept, sealed, for each cluster.
+    pub keep: bool,
     /// The token itself, if it is there already.
     pub new: Option<NewToken>,
 }
@@ -81,10 +96,36 @@ pub struct RenewTarget {
     pub infrastructure: InfrastructureId,
 }
 
+/// A watch on the token of a front end, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenWatch {
+    /// How many minutes before its end the channel is warned.
+    pub minutes: i64,
+    /// The channel.
+    pub channel: DiscordChannelId,
+    /// Who set it.
+    pub set_by: DiscordUserId,
+}
+
+impl TokenWatch {
+    /// The start of the keys under which watches are kept.
+    pub const PREFIX: &'static str = "token-watch/";
+
+    /// The key of a cluster's watch.
+    pub fn key(cluster: ClusterId) -> String {
+        format!("{}{cluster}", Self::PREFIX)
+    }
+
+    /// The cluster of a key.
+    pub fn cluster(key: &str) -> Option<ClusterId> {
+        key.strip_prefix(Self::PREFIX)?.parse().ok()
+    }
+}
+
 /// A token that waits, sealed, to be written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewToken {
-    /// The name of the secret; it belongs to the first target's cluster.
+    /// The name of the secret; it belongs to the anchor.
     pub secret: String,
     /// When it ends.
     pub ends_at: DateTime<Utc>,
@@ -116,8 +157,15 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_a_watch_names_its_cluster() {
+        let id = ClusterId::new();
+        assert_eq!(TokenWatch::cluster(&TokenWatch::key(id)), Some(id));
+        assert_eq!(TokenWatch::cluster("token-watch/x"), None);
+    }
+
+    #[test]
     fn choices_are_read_as_they_are_written() {
-        for way in [RenewBy::Paste] {
+        for way in [RenewBy::Paste, RenewBy::Login, RenewBy::Kept] {
             assert_eq!(RenewBy::from_word(way.as_str()), Some(way));
         }
         assert_eq!(RenewBy::from_word("other"), None);

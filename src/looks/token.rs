@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{LookError, Looks, Report, Tone};
 use crate::domain::cluster::Cluster;
-use crate::domain::token::TokenFacts;
+use crate::domain::token::{TokenFacts, TokenWatch};
 use crate::operations::StepError;
 use crate::operations::services::of_ec3;
 use crate::services::checkin::read_facts;
@@ -49,7 +49,16 @@ impl Looks {
         };
         let im = self.im_says(&cluster, &found.auth).await;
         let now = self.store.clock().now();
-        Ok(Some(report(title, &cluster, &found, (im, now))))
+        let watch = self.store.fact(&TokenWatch::key(cluster.id)).await?;
+        let watch = watch.and_then(|text| serde_json::from_str::<TokenWatch>(&text).ok());
+        let report = report(title, &cluster, &found, (im, now));
+        Ok(Some(report.field(
+            "Watch",
+            watch.map_or_else(
+                || format!("nobody is warned; `/pangeo token watch name:{name}`"),
+                |watch| format!("warns {} min before the end", watch.minutes),
+            ),
+        )))
     }
 
     async fn look_at_token(&self, cluster: &Cluster) -> Result<Found, StepError> {

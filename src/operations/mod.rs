@@ -24,6 +24,7 @@ pub mod services;
 pub mod start;
 pub mod steps;
 mod token;
+pub mod token_watch;
 pub mod waker;
 
 pub use context::StepContext;
@@ -32,6 +33,7 @@ pub use error::StepError;
 pub use runner::{Runner, RunnerOptions};
 pub use services::{Services, Settings};
 pub use start::{StartError, StartOutcome, Starter};
+pub use token_watch::TokenWatcher;
 pub use waker::Waker;
 
 use std::time::Duration;

@@ -60,6 +60,8 @@ pub struct Settings {
 /// How renewals of front ends' tokens are watched.
 #[derive(Clone, Debug)]
 pub struct RenewalSettings {
+    /// The bot's own client at Check-in, if it has one.
+    pub client_id: Option<String>,
     /// How long cron may take to make a new refresh token.
     pub refresh_wait: Duration,
     /// How long the log of CLUES must be quiet.

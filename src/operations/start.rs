@@ -7,9 +7,10 @@ use crate::approvals::{Approvals, Decision};
 use crate::commands::Catalogue;
 use crate::domain::cluster::NewCluster;
 use crate::domain::deploy::DeployOptions;
-use crate::domain::ids::{OperationId, PlanId};
+use crate::domain::ids::{ClusterId, OperationId, PlanId};
 use crate::domain::names::ClusterName;
 use crate::domain::plan::{Plan, PlanState};
+use crate::domain::token::{EVERY_CLUSTER, RenewOptions};
 use crate::store::operations::{StartOn, Started};
 use crate::store::{Store, StoreError};
 
@@ -120,6 +121,10 @@ impl Starter {
                     let on = StartOn::Existing(cluster.id);
                     self.store.start(plan, on, time_limit).await
                 }
+                None if plan.essence.target == EVERY_CLUSTER => {
+                    let on = StartOn::Existing(anchor(plan)?);
+                    self.store.start(plan, on, time_limit).await
+                }
                 None => return self.void(plan, "the cluster is not there any more").await,
             }
         };
@@ -193,6 +198,16 @@ fn new_cluster(plan: &Plan) -> Result<NewCluster, StartError> {
         ends_on: options.ends_on,
         kubernetes_version: options.kubernetes_version.clone(),
     })
+}
+
+/// The cluster to which an operation on several belongs.
+fn anchor(plan: &Plan) -> Result<ClusterId, StartError> {
+    let options: Result<RenewOptions, _> = serde_json::from_value(plan.essence.options.clone());
+    let options = options.map_err(|source| StartError::Options {
+        plan: plan.id,
+        source,
+    })?;
+    Ok(options.anchor)
 }
 
 /// The names of all steps, for the check of the command files.

@@ -2,12 +2,13 @@
 
 use chrono::TimeDelta;
 use secrecy::SecretString;
+use url::Url;
 
 use super::error::StepError;
 use super::services::Services;
 use crate::domain::clock::Clock;
 use crate::domain::names::InfrastructureId;
-use crate::domain::token::TokenFacts;
+use crate::domain::token::{Holder, TokenFacts};
 use crate::services::checkin::{TokenError, read_facts, same_issuer};
 use crate::services::im::ImError;
 
@@ -30,11 +31,9 @@ impl Services {
             StepError::of_service(error.is_transient(), doing, ANOTHER, error)
         };
         let said = read_facts(token).ok_or_else(|| refused(TokenError::NotAToken))?;
-        let issuers = &self.settings.issuers;
-        let issuer = [&issuers.production, &issuers.demo, &issuers.development]
-            .into_iter()
-            .find(|issuer| same_issuer(&said.holder.issuer, issuer))
-            .unwrap_or(&issuers.production);
+        let issuer = self
+            .issuer_of(&said.holder)
+            .unwrap_or(&self.settings.issuers.production);
         let facts = self.checkin.verify(issuer, token).await.map_err(refused)?;
         let left = facts.ends_at - clock.now();
         if left <= TimeDelta::zero() {
@@ -51,6 +50,14 @@ impl Services {
             return Err(StepError::needs_human(reason, ANOTHER));
         }
         Ok(facts)
+    }
+
+    /// The configured issuer of a person's tokens.
+    pub fn issuer_of(&self, holder: &Holder) -> Option<&Url> {
+        let issuers = &self.settings.issuers;
+        [&issuers.production, &issuers.demo, &issuers.development]
+            .into_iter()
+            .find(|issuer| same_issuer(&holder.issuer, issuer))
     }
 
     /// Asks IM whether the holder of a token may use an infrastructure.

@@ -6,6 +6,7 @@
 //! **Invariant:** a claim is trusted only after [`CheckinClient::verify`]: [`read_expiry`] and
 //! [`read_facts`] do not verify the signature and are for display.
 
+mod login;
 mod token;
 
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
+pub use login::{DeviceLogin, Tokens, TokensAnswer};
 pub use token::{TokenError, read_facts, same_issuer};
 
 use super::text::{ReadError, read_limited, shorten};
@@ -91,6 +93,9 @@ pub struct Discovery {
     pub userinfo_endpoint: Url,
     /// Where the keys are.
     pub jwks_uri: Url,
+    /// Where a login begins that is done on another device, if the issuer offers that.
+    #[serde(default)]
+    pub device_authorization_endpoint: Option<Url>,
 }
 
 /// What the issuer thinks of a client and its redirect URI.

@@ -30,6 +30,11 @@ pub const KUBE_TOKEN: &str = "kube-admin-token";
 /// Grafana's `admin_password`; of a cluster.
 pub const GRAFANA_PASSWORD: &str = "grafana-password";
 
+/// The refresh token with which the bot renews by itself; of a cluster.
+pub const REFRESH_TOKEN: &str = "refresh-token";
+/// A login at Check-in that is under way; of a cluster.
+pub const LOGIN: &str = "login";
+
 /// Why a secret could not be kept or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {

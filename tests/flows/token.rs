@@ -219,3 +219,135 @@ async fn killed_at_every_intent_and_result_a_renewal_ends_right(pool: PgPool) {
     );
     scene.nothing_unexpected();
 }
+
+/// The code that came privately, of the newest login.
+async fn code(scene: &Scene, number: usize) -> String {
+    let private = |message: &Message| message.says("Log in to renew the token");
+    let discord = &scene.world.discord;
+    let found = |_: &sandbox::discord::Discord| {
+        let told: Vec<Message> = discord
+            .direct_messages(&scene.person("ana"))
+            .into_iter()
+            .filter(private)
+            .collect();
+        (told.len() >= number)
+            .then(|| told.last().cloned())
+            .flatten()
+    };
+    let message = discord
+        .wait_until(crate::scene::PATIENCE, found)
+        .await
+        .unwrap();
+    let text = message.text();
+    let (_, code) = text.split_once("Code: `").unwrap();
+    let (code, _) = code.split_once('`').unwrap();
+    code.to_owned()
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_login_gives_the_token_and_what_is_kept_renews_every_cluster(pool: PgPool) {
+    let (scene, id) = expired(pool).await;
+    let ana = scene.person("ana");
+    let answer = ana
+        .runs("/pangeo token renew name:geo way:kept")
+        .await
+        .answer()
+        .await;
+    assert!(answer.says("no refresh token is kept"), "{}", answer.text());
+    ana.runs("/pangeo token renew name:geo way:login keep:true")
+        .await
+        .answer()
+        .await;
+    let plan = scene.plan("Renew the access token").await;
+    scene.person("ben").reacts(&plan, "✅");
+    let first = code(&scene, 1).await;
+    assert!(
+        !scene
+            .world
+            .discord
+            .messages(plan.channel_id)
+            .iter()
+            .any(|m| m.says(&first))
+    );
+    // The wrong person logs in: nothing is written, and a retry asks anew.
+    let before = scene.world.front_ends.auth_dat(&id).unwrap();
+    assert!(scene.world.checkin.approve_device(&first, "ben"));
+    scene.sees("another person").await;
+    assert_eq!(scene.world.front_ends.auth_dat(&id).unwrap(), before);
+    ana.presses("Retry").await.answer().await;
+    let second = code(&scene, 2).await;
+    assert_ne!(first, second);
+    assert!(scene.world.checkin.approve_device(&second, BOT_USER));
+    scene.sees("auth.dat written in both places").await;
+    scene.sees_rests(3).await;
+    let stands = || scene.world.front_ends.clues_token(&id).unwrap().unwrap();
+    let renewed = stands();
+    assert!(scene.world.checkin.valid_token(&renewed).is_some());
+    let kept = "select count(*) from secrets where name in ('refresh-token')";
+    let kept: i64 = sqlx::query_scalar(kept)
+        .fetch_one(&scene.pool)
+        .await
+        .unwrap();
+    assert_eq!((kept, sealed(&scene).await), (1, 0));
+
+    scene.world.expire_front_ends().unwrap();
+    ana.runs("/pangeo token renew every:true way:kept")
+        .await
+        .answer()
+        .await;
+    let all = scene.plan("Renew the access tokens on 1 front ends").await;
+    scene.person("ben").reacts(&all, "✅");
+    scene.sees_rests(4).await;
+    assert_ne!(stands(), renewed);
+    assert!(scene.world.checkin.valid_token(&stands()).is_some());
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_watched_token_warns_once_before_it_ends(pool: PgPool) {
+    let (scene, id) = expired(pool).await;
+    let soon = token(&scene, BOT_USER, 60);
+    scene.world.front_ends.leave_with_token(&id, &soon).unwrap();
+    let ana = scene.person("ana");
+    let watch = "/pangeo token watch name:geo minutes:30";
+    let answer = ana.runs(watch).await.answer().await;
+    assert!(answer.says("less than 30 min"), "{}", answer.text());
+    let answer = scene
+        .person("vic")
+        .runs("/pangeo token status name:geo")
+        .await
+        .answer()
+        .await;
+    assert!(answer.says("warns 30 min before"), "{}", answer.text());
+    // 25 minutes left is in time for cron, which has no reason to refresh yet.
+    let soon = token(&scene, BOT_USER, 25);
+    scene.world.front_ends.leave_with_token(&id, &soon).unwrap();
+    scene.sees("The access token of geo ends soon").await;
+    let soon = token(&scene, BOT_USER, 20);
+    scene.world.front_ends.leave_with_token(&id, &soon).unwrap();
+    let warnings = || {
+        let messages = scene
+            .world
+            .discord
+            .messages(scene.world.discord.channel_id());
+        let warns = |m: &&Message| m.says("The access token of geo ends soon");
+        messages.iter().filter(warns).count()
+    };
+    let both = |_: &sandbox::discord::Discord| (warnings() == 2).then_some(());
+    let discord = &scene.world.discord;
+    discord
+        .wait_until(crate::scene::PATIENCE, both)
+        .await
+        .unwrap();
+    ana.runs("/pangeo token watch name:geo off:true")
+        .await
+        .answer()
+        .await;
+    let facts: i64 =
+        sqlx::query_scalar("select count(*) from facts where key like 'token-watch/%'")
+            .fetch_one(&scene.pool)
+            .await
+            .unwrap();
+    assert_eq!((facts, warnings()), (0, 2));
+    scene.nothing_unexpected();
+}

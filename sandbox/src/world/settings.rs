@@ -151,11 +151,15 @@ url = "{dns}"
 resolver = "{resolver}"
 domains = ["{DOMAIN}"]
 
+[checkin]
+client_id = "{client}"
+
 [checkin.issuers]
 production = "{issuer}"
 demo = "{issuer}"
 development = "{issuer}"
 "#,
+            client = super::BOT_CLIENT,
             im = self.im.url(),
             token_file = self.token_file().display(),
             dns = self.dns.url(),

@@ -23,6 +23,7 @@ mod plan;
 mod status;
 mod token_renew;
 mod token_status;
+mod token_watch;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -111,7 +112,8 @@ pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction, recei
             return shared.say(&ticket, View::text(text)).await;
         }
     };
-    if command.modal.is_some() {
+    let modal = command.modal.as_ref();
+    if modal.is_some_and(|modal| modal.opens_for(&options)) {
         return forms::open(shared, &ticket, command, &options).await;
     }
     let call = Call {
@@ -144,6 +146,7 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "ops show" => ops_show::run(call).await,
         "status" => status::run(call).await,
         "token status" => token_status::run(call).await,
+        "token watch" => token_watch::run(call).await,
         _no_handler => Ok(View::text(answers::UNKNOWN_COMMAND)),
     }
 }

@@ -185,6 +185,18 @@ pub(crate) fn no_such_cluster(clean: &Clean, name: &str) -> String {
     )
 }
 
+/// A watch was set, or taken away.
+pub(crate) fn token_watched(clean: &Clean, name: &str, minutes: Option<i64>) -> String {
+    let name = clean.code(name);
+    match minutes {
+        Some(minutes) => format!(
+            "the channel is warned when the access token of {name} has less than {minutes} min left\n\
+             hint: a token is refreshed when it has less than 10 min left; `/pangeo token status` shows it now"
+        ),
+        None => format!("nobody is warned of the access token of {name} any more"),
+    }
+}
+
 /// Why a reaction was removed; sent to its owner. `None` where there is nothing to say.
 pub(crate) fn reaction_hint(clean: &Clean, plan: &Plan, answer: &Answer) -> Option<ReactionHint> {
     let (word, text) = match answer {

@@ -50,6 +50,7 @@ pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
     if operation.state == OperationState::Succeeded
         && let Some(cluster) = shown.cluster
         && cluster.phase == Phase::Running
+        && cluster.name.as_str() == operation.target
     {
         fields.extend(addresses(cluster));
         if operation.command == DEPLOY_COMMAND
