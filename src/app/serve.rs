@@ -18,6 +18,7 @@ use crate::domain::links::{LinkSigner, OperationLinks};
 use crate::domain::metrics::Metrics;
 use crate::domain::redact::Redactor;
 use crate::looks::Looks;
+use crate::looks::follow::Follower;
 use crate::operations::{Control, Runner, RunnerOptions, Services, Starter, TokenWatcher, Waker};
 use crate::plans::{PlanSettings, Planner};
 use crate::store::slots::SlotHeld;
@@ -77,6 +78,8 @@ pub async fn serve(
     let listener = TcpListener::bind(config.web.listen)
         .await
         .with_context(|| format!("listen on {}", config.web.listen))?;
+    let looks = Looks::new(parts.store.clone(), parts.vault.clone(), services.clone());
+    let follower = Follower::new(looks, &replica);
     let watcher = watcher(&parts, &services, &replica);
     let runner = runner(&parts, services, (replica, held))
         .woken_by(waker.clone())
@@ -89,6 +92,7 @@ pub async fn serve(
     tasks.spawn(read_tokens(tokens, parts.redactor.clone(), ends.clone()));
     tasks.spawn(runner.run(ends.clone()));
     tasks.spawn(watch(watcher, ends.clone()));
+    tasks.spawn(follow(follower, ends.clone()));
     tasks.spawn(talk(Chat::new(chat), ends.clone()));
     tasks.spawn(show(listener, web, ends.clone()));
     let first = tasks.join_next().await;
@@ -167,6 +171,11 @@ fn chat_parts(
         metrics: metrics.clone(),
         wake: waker.subscribe(),
     })
+}
+
+async fn follow(follower: Follower, ended: CancellationToken) -> anyhow::Result<()> {
+    follower.run(ended).await;
+    Ok(())
 }
 
 async fn talk(chat: Chat, ended: CancellationToken) -> anyhow::Result<()> {

@@ -156,8 +156,8 @@ impl Poster {
         messages.sort_by_key(|message| match message.kind {
             MessageKind::Plan(_) => 0,
             MessageKind::Progress(_) => 1,
-            MessageKind::Notice(_) => 2,
-            MessageKind::Summary(_) => 3,
+            MessageKind::Notice(_) | MessageKind::LogView(_) => 2,
+            MessageKind::Summary(_) | MessageKind::LogLines(_) => 3,
         });
         for message in messages {
             let outcome = match self.show(&message).await {
@@ -246,7 +246,11 @@ impl Poster {
                     .map_err(PostError::Plan)
             }
             MessageKind::Summary(id) => self.tell_hub(*id).await,
-            MessageKind::Plan(_) | MessageKind::Progress(_) | MessageKind::Notice(_) => Ok(()),
+            MessageKind::Plan(_)
+            | MessageKind::Progress(_)
+            | MessageKind::LogView(_)
+            | MessageKind::LogLines(_)
+            | MessageKind::Notice(_) => Ok(()),
         }
     }
 
@@ -428,6 +432,7 @@ impl Poster {
             MessageKind::Plan(_) => "plan",
             MessageKind::Progress(_) => "progress",
             MessageKind::Summary(_) => "summary",
+            MessageKind::LogView(_) | MessageKind::LogLines(_) => "log",
             MessageKind::Notice(_) => "notice",
         };
         self.shared.parts.metrics.message(kind, outcome);
@@ -459,7 +464,10 @@ impl Poster {
                 self.store().message_gone(&message.key).await?;
                 Ok(Outcome::Retry)
             }
-            MessageKind::Summary(_) | MessageKind::Notice(_) => self.give_up(message, error).await,
+            MessageKind::Summary(_)
+            | MessageKind::LogView(_)
+            | MessageKind::LogLines(_)
+            | MessageKind::Notice(_) => self.give_up(message, error).await,
         }
     }
 

@@ -1,7 +1,7 @@
 //! From rows to views: reads what a message is about and hands it to its words.
 
 use super::Shared;
-use super::messages::{notice, plan, progress, summary};
+use super::messages::{follow, notice, plan, progress, summary};
 use super::view::{FILE_BYTES, View, last_bytes};
 use crate::domain::ids::OperationId;
 use crate::domain::message::{MessageKind, OutboxMessage};
@@ -75,6 +75,28 @@ impl Shared {
                     link: link.as_str(),
                 };
                 Ok(Some(summary::view(clean, shown)))
+            }
+            MessageKind::LogView(id) => {
+                let Some(view) = store.log_view(*id).await? else {
+                    return Ok(None);
+                };
+                let link = self.parts.links.log_page(*id, store.clock().now());
+                Ok(Some(follow::head(
+                    clean,
+                    &message.key,
+                    &view,
+                    link.as_str(),
+                )))
+            }
+            MessageKind::LogLines(id) => {
+                let Some(view) = store.log_view(*id).await? else {
+                    return Ok(None);
+                };
+                let lines = store.log_view_tail(*id, follow::SHOWN_LINES).await?;
+                let link = self.parts.links.log_page(*id, store.clock().now());
+                let key = &message.key;
+                let view = follow::lines(clean, key, &view, &lines, link.as_str());
+                Ok(Some(view))
             }
             MessageKind::Notice(told) => {
                 let roles = self.access.discord_roles(&told.mention_roles);

@@ -78,6 +78,11 @@ uuid_id!(
     OperationId
 );
 
+uuid_id!(
+    /// One log that is followed.
+    LogViewId
+);
+
 macro_rules! snowflake_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

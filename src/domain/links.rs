@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 use url::Url;
 
-use crate::domain::ids::OperationId;
+use crate::domain::ids::{LogViewId, OperationId};
 use crate::domain::seal::{KEY_BYTES, KeyRing, SealError, parse_key};
 
 /// Why a link does not open its page.
@@ -138,6 +138,24 @@ impl OperationLinks {
         self.link(id, "/log", now)
     }
 
+    /// A link to the page of a followed log.
+    pub fn log_page(&self, id: LogViewId, now: DateTime<Utc>) -> Url {
+        self.signed(&log_path(id), "", now)
+    }
+
+    /// Checks the signature of a request for the page of a followed log, or its lines.
+    ///
+    /// # Errors
+    /// As [`LinkSigner::check`].
+    pub fn check_log(
+        &self,
+        id: LogViewId,
+        link: &LinkSignature,
+        now: DateTime<Utc>,
+    ) -> Result<(), LinkError> {
+        self.signer.check(&log_path(id), link, now)
+    }
+
     /// Checks the signature of a request for an operation's page, log or events.
     ///
     /// # Errors
@@ -152,10 +170,14 @@ impl OperationLinks {
     }
 
     fn link(&self, id: OperationId, what: &str, now: DateTime<Utc>) -> Url {
-        let signature = self.signer.sign(&signed_path(id), now + self.lifetime);
+        self.signed(&signed_path(id), what, now)
+    }
+
+    fn signed(&self, path: &str, what: &str, now: DateTime<Utc>) -> Url {
+        let signature = self.signer.sign(path, now + self.lifetime);
         let mut url = self.public_url.clone();
         let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}{}{what}", signed_path(id)));
+        url.set_path(&format!("{base}{path}{what}"));
         url.set_query(Some(&signature.to_query()));
         url
     }
@@ -165,6 +187,11 @@ impl OperationLinks {
 /// proxy serves them below another path.
 fn signed_path(id: OperationId) -> String {
     format!("/operations/{id}")
+}
+
+/// What is signed for a followed log.
+fn log_path(id: LogViewId) -> String {
+    format!("/logs/{id}")
 }
 
 fn mac(key: &SecretBox<[u8; KEY_BYTES]>, path: &str, expires: i64) -> Option<Hmac<Sha256>> {

@@ -8,10 +8,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::redact::Redactor;
+use super::ids::{DiscordUserId, LogViewId};
+use super::redact::{RedactStream, Redactor};
 
 /// The most lines that are picked.
 pub const MAX_LINES: usize = 5000;
@@ -171,6 +173,73 @@ pub struct LogWish {
     pub since: Option<Duration>,
     /// Only lines with this in them.
     pub grep: Option<Pattern>,
+}
+
+/// A log that is followed for some minutes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogView {
+    /// Its id.
+    pub id: LogViewId,
+    /// The name of the cluster.
+    pub cluster: String,
+    /// The word of its [`LogSource`].
+    pub source: String,
+    /// The pod, for [`LogSource::Pod`].
+    pub pod: Option<String>,
+    /// The pattern of its lines.
+    pub grep: Option<String>,
+    /// Who asked for it.
+    pub asked_by: DiscordUserId,
+    /// When it ends.
+    pub follow_until: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Why it ended, if not by its time.
+    pub problem: Option<String>,
+}
+
+/// A line of a followed log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogViewLine {
+    /// Its number; later lines have higher ones, with gaps.
+    pub line: i64,
+    /// The text, without secrets.
+    pub text: String,
+}
+
+/// Lines of a log as they are written, without secrets.
+pub struct Forward<'a> {
+    wish: &'a LogWish,
+    stream: RedactStream,
+    /// The beginning of a line whose end has not come.
+    begun: Vec<u8>,
+}
+
+impl<'a> Forward<'a> {
+    /// At the beginning of a line.
+    pub fn new(wish: &'a LogWish, redactor: &Redactor) -> Self {
+        Self {
+            wish,
+            stream: redactor.stream(),
+            begun: Vec::new(),
+        }
+    }
+
+    /// Takes what was written since and answers the whole lines that are wanted.
+    pub fn push(&mut self, text: &str) -> Vec<String> {
+        self.stream.push(text.as_bytes(), &mut self.begun);
+        let Some(last) = self.begun.iter().rposition(|byte| *byte == b'\n') else {
+            if self.begun.len() > 16 * MAX_LINE {
+                self.begun.clear();
+            }
+            return Vec::new();
+        };
+        let rest = self.begun.split_off(last + 1);
+        let whole = std::mem::replace(&mut self.begun, rest);
+        let is_wanted = |line: &&str| self.wish.grep.as_ref().is_none_or(|grep| grep.is_in(line));
+        let whole = String::from_utf8_lossy(&whole);
+        whole.lines().filter(is_wanted).map(cut_line).collect()
+    }
 }
 
 /// How bad a line is.
@@ -456,6 +525,17 @@ mod tests {
         let picked = pick(&wish(9, None), None, &[&text]);
         assert_eq!(picked[0], "red");
         assert!(picked[1].len() < MAX_LINE + 8 && picked[1].ends_with('…'));
+    }
+
+    #[test]
+    fn lines_come_whole_and_without_secrets_however_they_are_cut() {
+        let (redactor, wanted) = (Redactor::new(), wish(9, Some("token|b")));
+        let mut lines = Forward::new(&wanted, &redactor);
+        let mut all = Vec::new();
+        for piece in ["a\nb", "b\ntok", "en = abcdef", "0123\nc\n", "b\n"] {
+            all.extend(lines.push(piece));
+        }
+        assert_eq!(all, ["bb", "token = [redacted]", "b"]);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{DiscordChannelId, DiscordMessageId, DiscordUserId, OperationId, PlanId};
+use crate::domain::ids::{
+    DiscordChannelId, DiscordMessageId, DiscordUserId, LogViewId, OperationId, PlanId,
+};
 
 /// Where a message goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,10 @@ pub enum MessageKind {
     Progress(OperationId),
     /// The end of an operation, with URLs and the log as a file.
     Summary(OperationId),
+    /// A log that is followed, in the channel.
+    LogView(LogViewId),
+    /// The last lines of a log that is followed, in its thread.
+    LogLines(LogViewId),
     /// A text made when it was written.
     Notice(Notice),
 }

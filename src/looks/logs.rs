@@ -341,6 +341,7 @@ impl Looks {
         let ask = LogAsk {
             lines,
             since: wish.since,
+            timestamps: false,
         };
         let name = container.map(|one| one.name.as_str());
         match kubernetes.pod_log(pod, name, ask).await {
@@ -375,7 +376,7 @@ fn runs_helm(step: &str) -> bool {
 
 /// Whether a pod is one of those whose log is wanted: `kubectl get pods` of the chart shows
 /// `hub-…`, `proxy-…` and `api-…-dask-gateway-…` (`docs/domain`, Kubernetes).
-fn is_meant(pod: &PodState, wish: &LogWish) -> bool {
+pub(super) fn is_meant(pod: &PodState, wish: &LogWish) -> bool {
     match wish.source {
         LogSource::Hub => pod.name.starts_with("hub-"),
         LogSource::Proxy => pod.name.starts_with("proxy-"),

@@ -3,11 +3,13 @@
 //! Each asks the store first and the outside systems after, within a short time; what does not
 //! answer is said to be unknown instead of holding up the rest.
 //!
-//! **Invariant:** nothing here changes anything, in the store or outside.
+//! **Invariant:** nothing here changes anything outside; the only rows that are written are the
+//! lines of logs that somebody follows ([`follow`]).
 
 pub mod checkin;
 pub mod diagnose;
 pub mod dns;
+pub mod follow;
 pub mod logs;
 mod overview;
 pub mod status;

@@ -16,9 +16,18 @@ pub(super) struct Allowed(pub(super) Operation);
 
 /// The query of a link.
 #[derive(Deserialize)]
-struct LinkQuery {
+pub(super) struct LinkQuery {
     expires: i64,
     signature: String,
+}
+
+impl From<LinkQuery> for LinkSignature {
+    fn from(query: LinkQuery) -> Self {
+        Self {
+            expires: query.expires,
+            signature: query.signature,
+        }
+    }
 }
 
 /// Why a page is not shown.
@@ -46,10 +55,7 @@ impl FromRequestParts<SharedState> for Allowed {
         let Query(query) = Query::<LinkQuery>::from_request_parts(parts, state)
             .await
             .map_err(|_rejection| Denied::Invalid)?;
-        let link = LinkSignature {
-            expires: query.expires,
-            signature: query.signature,
-        };
+        let link = LinkSignature::from(query);
         let now = state.parts.store.clock().now();
         match state.parts.links.check(id, &link, now) {
             Ok(()) => {}

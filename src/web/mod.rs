@@ -8,13 +8,15 @@
 //! | `/operations/<id>` | whoever has a link | the page |
 //! | `/operations/<id>/log` | whoever has a link | the whole log as text |
 //! | `/operations/<id>/events` | whoever has a link | Server-Sent Events: state and log lines |
+//! | `/logs/<id>` | whoever has a link | the page of a log that is followed |
+//! | `/logs/<id>/lines` | whoever has a link | its next lines, as JSON |
 //! | `/assets/*` | anyone | the page's script and style |
 //!
 //! How a page flows: [`access`] checks the signature and its end, [`operation`] answers with a
 //! fixed HTML file, whose script opens the events; [`follow`] reads the rows again every second
 //! and sends what is new. A connection that breaks goes on after the last line that it got.
 //!
-//! Behind a proxy only `/operations` and `/assets` need to be reachable from outside.
+//! Behind a proxy only `/operations`, `/logs` and `/assets` need to be reachable from outside.
 //!
 //! **Invariant:** no text from a row reaches a page as HTML: the page is constant, its script sets
 //! `textContent`, and the Content-Security-Policy allows no other script.
@@ -24,6 +26,7 @@
 mod access;
 mod follow;
 mod health;
+mod log;
 mod operation;
 mod probe;
 
@@ -92,6 +95,9 @@ pub fn router(parts: WebParts, stop: CancellationToken) -> Router {
         .route("/operations/{id}", get(operation::page))
         .route("/operations/{id}/log", get(operation::log))
         .route("/operations/{id}/events", get(follow::events))
+        .route("/logs/{id}", get(log::page))
+        .route("/logs/{id}/lines", get(log::lines))
+        .route("/assets/log.js", get(log::script))
         .route("/assets/operation.js", get(operation::script))
         .route("/assets/operation.css", get(operation::style))
         .fallback(access::not_found)

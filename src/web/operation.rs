@@ -43,7 +43,7 @@ pub(super) async fn style() -> impl IntoResponse {
     )
 }
 
-fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
+pub(super) fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "public, max-age=300"),

@@ -244,3 +244,45 @@ async fn all_clusters_are_shown_at_one_look(pool: PgPool) {
     assert!(took.as_secs_f64() < 5.0, "it took {took:?}");
     scene.nothing_unexpected();
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_log_is_followed_in_a_thread_and_on_its_page_by_whichever_bot_lives(pool: PgPool) {
+    let mut scene = Scene::start(pool).await;
+    let id = deployed(&scene).await;
+    let hub = "hub-6d988656cf-0";
+    let answer = vic(&scene, "/pangeo logs hub name:geo follow:true").await;
+    assert!(answer.says("followed for 10 minutes"), "{}", answer.text());
+    let fronts = std::sync::Arc::clone(&scene.world.front_ends);
+    scene.sees("watching for pods").await;
+    fronts.pod_says(&id, hub, "[E 2026-11-24] new: token = abcdef0123456789");
+    let seen = scene.sees("[E 2026-11-24] new: token = [redacted]").await;
+    let head = scene.sees("Asked by").await;
+    assert_ne!(
+        seen.channel_id, head.channel_id,
+        "the lines stand in a thread"
+    );
+
+    let link = answer
+        .text()
+        .lines()
+        .find_map(|line| line.find("http").map(|at| line[at..].to_owned()));
+    let link = link.unwrap().replacen("?", "/lines?", 1);
+    let shown: serde_json::Value = reqwest::get(&link).await.unwrap().json().await.unwrap();
+    let lines = shown["lines"].as_array().unwrap();
+    let last = lines.last().unwrap()["text"].as_str().unwrap();
+    assert_eq!(last, "[E 2026-11-24] new: token = [redacted]");
+    assert_eq!(shown["ended"], false);
+    let changed = link.replacen("signature=", "signature=A", 1);
+    assert_eq!(reqwest::get(&changed).await.unwrap().status(), 403);
+
+    scene.bot.kill().await.unwrap();
+    scene.bot.start().await.unwrap();
+    fronts.pod_says(&id, hub, "[I 2026-11-24] after the restart");
+    scene.sees("after the restart").await;
+    sqlx::query("update log_views set follow_until = now()")
+        .execute(&scene.pool)
+        .await
+        .unwrap();
+    scene.sees("was followed until").await;
+    scene.nothing_unexpected();
+}

@@ -19,7 +19,7 @@ pub(crate) fn answer(clean: &Clean, cluster: &str, wish: &LogWish, answer: &LogA
     let mut text = if answer.lines.is_empty() {
         nothing(wish)
     } else {
-        excerpt(clean, &answer.lines)
+        excerpt(clean, &answer.lines, "in the file")
     };
     let mut shade = Shade::Neutral;
     if let Some((problem, hint)) = &answer.problem {
@@ -62,7 +62,7 @@ fn nothing(wish: &LogWish) -> String {
 }
 
 /// The last lines that fit, in the colours that Discord shows.
-pub(crate) fn excerpt(clean: &Clean, lines: &[String]) -> String {
+pub(crate) fn excerpt(clean: &Clean, lines: &[String], rest: &str) -> String {
     let mut kept: Vec<String> = Vec::new();
     let mut used = 0;
     for line in lines.iter().rev() {
@@ -76,7 +76,7 @@ pub(crate) fn excerpt(clean: &Clean, lines: &[String]) -> String {
     let left = lines.len() - kept.len();
     kept.reverse();
     let more = if left > 0 {
-        format!("… {left} lines before these, in the file\n")
+        format!("… {left} lines before these, {rest}\n")
     } else {
         String::new()
     };

@@ -10,6 +10,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod diagnosis;
+pub(crate) mod follow;
 pub(crate) mod lists;
 pub(crate) mod logs;
 pub(crate) mod notice;

@@ -56,6 +56,8 @@ pub struct LogAsk {
     pub lines: usize,
     /// Only what was written within this time.
     pub since: Option<Duration>,
+    /// Whether each line begins with the time at which it was written, and a space.
+    pub timestamps: bool,
 }
 
 impl Kubernetes {
@@ -92,6 +94,7 @@ impl Kubernetes {
             since_seconds: ask
                 .since
                 .and_then(|since| i64::try_from(since.as_secs()).ok()),
+            timestamps: ask.timestamps,
             ..LogParams::default()
         };
         let read = async {
