@@ -223,7 +223,7 @@ impl AnswersLooks for Looks {
     }
 
     async fn diagnose(&self, name: &str) -> Result<Option<Diagnosis>, LookError> {
-        Looks::diagnose(self, name).await
+        Box::pin(Looks::diagnose(self, name)).await
     }
 
     async fn list(&self) -> Result<Report, LookError> {

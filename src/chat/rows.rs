@@ -3,7 +3,7 @@
 use super::Shared;
 use super::messages::{follow, notice, plan, progress, summary};
 use super::view::{FILE_BYTES, View, last_bytes};
-use crate::domain::ids::OperationId;
+use crate::domain::ids::{LogViewId, OperationId};
 use crate::domain::message::{MessageKind, OutboxMessage};
 use crate::store::{Store, StoreError};
 
@@ -76,33 +76,33 @@ impl Shared {
                 };
                 Ok(Some(summary::view(clean, shown)))
             }
-            MessageKind::LogView(id) => {
-                let Some(view) = store.log_view(*id).await? else {
-                    return Ok(None);
-                };
-                let link = self.parts.links.log_page(*id, store.clock().now());
-                Ok(Some(follow::head(
-                    clean,
-                    &message.key,
-                    &view,
-                    link.as_str(),
-                )))
-            }
-            MessageKind::LogLines(id) => {
-                let Some(view) = store.log_view(*id).await? else {
-                    return Ok(None);
-                };
-                let lines = store.log_view_tail(*id, follow::SHOWN_LINES).await?;
-                let link = self.parts.links.log_page(*id, store.clock().now());
-                let key = &message.key;
-                let view = follow::lines(clean, key, &view, &lines, link.as_str());
-                Ok(Some(view))
-            }
+            MessageKind::LogView(id) => self.log_view(&message.key, *id, false).await,
+            MessageKind::LogLines(id) => self.log_view(&message.key, *id, true).await,
             MessageKind::Notice(told) => {
                 let roles = self.access.discord_roles(&told.mention_roles);
                 Ok(Some(notice::view(clean, &message.key, told, roles)))
             }
         }
+    }
+
+    /// A log that is followed, with or without its last lines.
+    async fn log_view(
+        &self,
+        key: &str,
+        id: LogViewId,
+        with_lines: bool,
+    ) -> Result<Option<View>, StoreError> {
+        let (store, clean) = (&self.parts.store, &self.clean);
+        let Some(view) = store.log_view(id).await? else {
+            return Ok(None);
+        };
+        let link = self.parts.links.log_page(id, store.clock().now());
+        if !with_lines {
+            return Ok(Some(follow::head(clean, key, &view, link.as_str())));
+        }
+        let lines = store.log_view_tail(id, follow::SHOWN_LINES).await?;
+        let shown = follow::lines(clean, key, &view, &lines, link.as_str());
+        Ok(Some(shown))
     }
 }
 

@@ -24,9 +24,11 @@ fn line_of(node: &CluesNode) -> String {
     format!("clues status: {} {} {enabled}", node.name, node.state)
 }
 
-/// The nodes in the table that `clues status` prints (`cluesserver`): after a heading and a rule
+/// The nodes in the table that `clues status` prints; what is no row is left out.
+///
+/// `cluesserver` writes after a heading and a rule
 /// `%-24s   %8s   %8s   %11s   %4s,%-9s    %3s,%-9s` for each, with name, state (its first 8
-/// characters), enabled, time, and cores and bytes in use and in all. What is no row is left out.
+/// characters), enabled, time, and cores and bytes in use and in all.
 pub fn read_status(text: &str) -> Vec<CluesNode> {
     text.lines().filter_map(read_row).collect()
 }
