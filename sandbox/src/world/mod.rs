@@ -148,14 +148,7 @@ impl World {
                 Speed::Tests => Duration::from_millis(300),
                 Speed::Watch => Duration::from_secs(15),
             },
-            ec3: Some(Ec3Options {
-                checkin: checkin.clone(),
-                user: BOT_USER.to_owned(),
-                refresh_every: match options.speed {
-                    Speed::Tests => Duration::from_millis(400),
-                    Speed::Watch => Duration::from_secs(20),
-                },
-            }),
+            ec3: Some(ec3_options(checkin.clone(), options.speed)),
             ..FrontEndsOptions::new(dir.join("fe"))
         })
         .await
@@ -264,5 +257,17 @@ impl World {
     /// How fast the pretend cloud is.
     pub fn speed(&self) -> Speed {
         self.speed
+    }
+}
+
+/// How the tokens of front ends live.
+fn ec3_options(checkin: Arc<Checkin>, speed: Speed) -> Ec3Options {
+    Ec3Options {
+        checkin,
+        user: BOT_USER.to_owned(),
+        refresh_every: match speed {
+            Speed::Tests => Duration::from_millis(400),
+            Speed::Watch => Duration::from_secs(20),
+        },
     }
 }
