@@ -67,9 +67,11 @@ fn moves(state: OperationState) -> bool {
 /// what for.
 pub(crate) fn title(clean: &Clean, operation: &Operation) -> String {
     let words = clean.redact(&format!("{} {}", operation.command, operation.target));
-    let state = match operation.state {
-        OperationState::Waiting => OperationState::Running.as_str(),
-        other => other.as_str(),
+    let waits = operation.state == OperationState::Waiting;
+    let state = if waits {
+        OperationState::Running.as_str()
+    } else {
+        operation.state.as_str()
     };
     match operation.direction {
         Direction::Do => format!("{words} · {state}"),
