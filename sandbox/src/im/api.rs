@@ -161,8 +161,11 @@ async fn template(State(im): Shared, Path(name): Path<String>) -> Response {
 async fn list(State(im): Shared, headers: HeaderMap) -> Response {
     let result = im.login(&headers).map(|(_, owner)| {
         let state = im.state.read();
+        let after = im.speed().listing;
         let ours = state.infrastructures.values();
-        let mut ours: Vec<&Infrastructure> = ours.filter(|i| i.owners.contains(&owner)).collect();
+        let mut ours: Vec<&Infrastructure> = ours
+            .filter(|i| i.owners.contains(&owner) && i.is_listed(after))
+            .collect();
         ours.sort_by_key(|infrastructure| infrastructure.number);
         Output::Uris(ours.iter().map(|i| im.uri(&i.id)).collect())
     });
@@ -234,6 +237,7 @@ fn new_infrastructure(
         failed: false,
         configured: 0,
         configuration: 0,
+        created_at: Some(std::time::Instant::now()),
     };
     for system in infrastructure.design.systems.clone() {
         for _ in 0..system.count {

@@ -50,6 +50,8 @@ pub struct SpeedOptions {
     pub configuring: Duration,
     /// Deleting.
     pub deleting: Duration,
+    /// From a create until the list shows it: the real server is still taking it in.
+    pub listing: Duration,
 }
 
 impl SpeedOptions {
@@ -59,6 +61,7 @@ impl SpeedOptions {
             pending: Duration::from_millis(200),
             configuring: Duration::from_millis(300),
             deleting: Duration::from_millis(100),
+            listing: Duration::ZERO,
         }
     }
 
@@ -68,6 +71,7 @@ impl SpeedOptions {
             pending: Duration::from_secs(5),
             configuring: Duration::from_secs(15),
             deleting: Duration::from_secs(5),
+            listing: Duration::from_secs(1),
         }
     }
 }

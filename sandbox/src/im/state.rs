@@ -1,6 +1,7 @@
 //! What the server remembers.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +80,9 @@ pub(super) struct Infrastructure {
     pub(super) configured: u32,
     /// Counts up with each configuration, so that an older one knows that it is over.
     pub(super) configuration: u64,
+    /// When it was created; absent after a restart, by when it has long been taken in.
+    #[serde(skip)]
+    pub(super) created_at: Option<Instant>,
 }
 
 impl Infrastructure {
@@ -102,6 +106,11 @@ impl Infrastructure {
             None if self.adding => "pending",
             None => "unknown",
         }
+    }
+
+    /// Whether the list shows it, which it does this long after the create.
+    pub(super) fn is_listed(&self, after: Duration) -> bool {
+        self.created_at.is_none_or(|at| at.elapsed() >= after)
     }
 
     pub(super) fn is_dummy(&self) -> bool {
