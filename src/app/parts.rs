@@ -177,6 +177,7 @@ fn settings(config: &Config, token: TokenCell) -> Settings {
     Settings {
         lease: config.operations.lease,
         poll: config.operations.poll,
+        listed_within: config.im.listed_within,
         ssh_port: config.frontend.ssh_port,
         ssh_user: config.frontend.user.clone(),
         hub_scheme: match config.hub.scheme {

@@ -90,11 +90,16 @@ fn check_urls(config: &Config, problems: &mut Vec<ConfigProblem>) {
 }
 
 fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
-    let numbers: [(&str, u64, RangeInclusive<u64>); 8] = [
+    let numbers: [(&str, u64, RangeInclusive<u64>); 9] = [
         (
             "database.max_connections",
             config.database.max_connections.into(),
             2..=100,
+        ),
+        (
+            "im.listed_within_s",
+            config.im.listed_within.as_secs(),
+            1..=3600,
         ),
         ("helm.timeout_s", config.helm.timeout.as_secs(), 60..=7200),
         (

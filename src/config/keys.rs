@@ -223,6 +223,12 @@ pub(crate) const KEYS: &[Key] = &[
         "name of a credential",
         "The cloud credential that `deploy` takes when none is given; the first of the list otherwise.",
     ),
+    number(
+        "im.listed_within_s",
+        "300",
+        "seconds",
+        "How long IM may take until it lists a new infrastructure, 1 to 3600. A create whose answer got lost is looked for this long before another is sent.",
+    ),
     text(
         "dns.url",
         "\"https://nsupdate.fedcloud.eu\"",

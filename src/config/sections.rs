@@ -104,6 +104,9 @@ pub struct Im {
     pub(super) password_file: Option<PathBuf>,
     /// The credential that is taken when none is asked for.
     pub default_credential: Option<String>,
+    /// How long IM may take until it lists a new infrastructure.
+    #[serde(rename = "listed_within_s", deserialize_with = "seconds")]
+    pub listed_within: Duration,
     /// The clouds that may be used.
     pub credentials: Vec<CloudCredential>,
 }
@@ -118,6 +121,7 @@ impl Default for Im {
             password: None,
             password_file: None,
             default_credential: None,
+            listed_within: Duration::from_secs(300),
             credentials: Vec::new(),
         }
     }

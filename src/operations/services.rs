@@ -33,6 +33,8 @@ pub struct Settings {
     pub lease: Duration,
     /// The pause between two looks at an outside system.
     pub poll: Duration,
+    /// How long IM may take until it lists a new infrastructure.
+    pub listed_within: Duration,
     /// SSH port of front ends.
     pub ssh_port: u16,
     /// The user if IM does not tell one.

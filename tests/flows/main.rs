@@ -8,6 +8,7 @@ mod destroy;
 mod every_command;
 mod failures;
 mod logs;
+mod lost_creates;
 mod metrics;
 mod page;
 mod refused;

@@ -50,6 +50,11 @@ impl Scene {
 
     /// The same with lines added to the bot's configuration.
     pub(crate) async fn start_with(pool: PgPool, more: &str) -> Self {
+        Self::start_told(pool, more, &[]).await
+    }
+
+    /// The same with variables that override keys of the configuration.
+    pub(crate) async fn start_told(pool: PgPool, more: &str, told: &[(&str, &str)]) -> Self {
         let dir = std::env::temp_dir().join(format!("flow-{}", uuid::Uuid::new_v4().simple()));
         let options = WorldOptions {
             discord: DiscordOptions {
@@ -62,9 +67,12 @@ impl Scene {
         };
         let world = World::start(options).await.unwrap();
         let any = ([127, 0, 0, 1], 0).into();
-        let settings = world
+        let mut settings = world
             .bot_settings("bot", &database_url(&pool), any, more)
             .unwrap();
+        let told = told.iter().map(|(name, value)| (name, value));
+        let variables = told.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        settings.variables.extend(variables);
         let log = Some(dir.join("bot.log"));
         let mut bot = BotProcess::new(find_binary().unwrap(), settings, log);
         bot.start().await.unwrap();

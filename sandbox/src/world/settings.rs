@@ -133,10 +133,15 @@ impl World {
     /// Infrastructure Manager with its cloud, Dynamic DNS and Check-in.
     fn clouds_config(&self) -> String {
         let issuer = self.checkin.issuer();
+        let listed_within_s = match self.speed {
+            Speed::Tests => 2,
+            Speed::Watch => 5,
+        };
         format!(
             r#"[im]
 url = "{im}"
 token_file = "{token_file}"
+listed_within_s = {listed_within_s}
 
 [[im.credentials]]
 name = "sandbox-site"

@@ -1,10 +1,12 @@
 //! `create-infrastructure`: IM runs an infrastructure of the cluster's name.
 //!
 //! Looks for one of that name first and adopts it, since the answer to an earlier create may have
-//! got lost. IM does not list one that it is still taking in: after an error the pause before the
-//! next try gives it time, and after the death of the process the step looks for a while before it
-//! creates again. The id is kept right after the create. Undo deletes the infrastructure and waits until
-//! IM does not know it any more, then forgets the cluster's secrets, which open nothing now.
+//! got lost. IM does not list one that it is still taking in: a create whose answer is not known
+//! (the process died, the time was over, half an answer came) is looked for as long as IM may take
+//! to list it, and only then sent again. A create that IM definitely refused is forgotten at once.
+//! The id is kept right after the create. Undo deletes the infrastructure, by its id and by its
+//! name, waits in the same way for one that may still show up, and until IM knows none of them any
+//! more; then it forgets the cluster's secrets, which open nothing now.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -24,8 +26,8 @@ use crate::store::vault::{GATEWAY_TOKEN, GRAFANA_PASSWORD, KUBE_TOKEN};
 /// See the module.
 pub(super) struct CreateInfrastructure;
 
-/// How many pauses a create is looked for whose process died.
-const LOOKS_FOR_LOST: u32 = 3;
+/// How many creates may stay without an answer until a person is asked.
+const CREATES: u32 = 3;
 
 /// What later steps and the undo need.
 #[derive(Serialize, Deserialize)]
@@ -34,11 +36,14 @@ struct Output {
     infrastructure: InfrastructureId,
 }
 
-/// That a create is under way.
-#[derive(Serialize, Deserialize)]
+/// That a create may have had its effect.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Tried {
-    /// When it was sent; `None` once its answer or its error is here.
+    /// When it was sent; `None` once IM has refused it.
     create_tried_at: Option<DateTime<Utc>>,
+    /// How many were sent whose answer is not known, since a person was asked last.
+    creates: u32,
 }
 
 #[async_trait]
@@ -72,19 +77,13 @@ impl Step for CreateInfrastructure {
                 .await?;
             return keep(context, first.clone()).await;
         }
-        let (now, poll) = (context.store.clock().now(), context.services.settings.poll);
-        let tried: Option<Tried> = context.learnt_before();
-        let tried_at = tried.and_then(|tried| tried.create_tried_at);
-        let just_now = |at: DateTime<Utc>| {
-            (now - at)
-                .to_std()
-                .is_ok_and(|ago| ago < poll * LOOKS_FOR_LOST)
-        };
-        if tried_at.is_some_and(just_now) {
-            let note = "looks whether IM took the create whose answer is not known".to_owned();
-            return Ok(Progress::Wait { after: poll, note });
+        let mut tried = tried_before(context);
+        if may_show_up(context, &tried) {
+            return Ok(looks_for_it(context));
         }
-        let id = create(context).await?;
+        let Some(id) = create(context, &mut tried).await? else {
+            return Ok(looks_for_it(context));
+        };
         context
             .log(&format!(
                 "created the infrastructure {id} of the name {name}"
@@ -101,55 +100,123 @@ impl Step for CreateInfrastructure {
             .find_by_name(&name)
             .await
             .map_err(|error| of_im(doing, error))?;
-        if found.is_empty() {
-            context
-                .store
-                .forget_infrastructure(context.cluster.id)
-                .await?;
-            context
-                .store
-                .forget_secrets(&context.cluster_secrets())
-                .await?;
-            context.log("the infrastructure is gone").await?;
-            return Ok(Undo::Undone);
+        let left = delete_all(context, found).await?;
+        let poll = context.services.settings.poll;
+        if left > 0 {
+            return Ok(Undo::Wait {
+                after: poll,
+                note: "until IM has deleted the infrastructure".to_owned(),
+            });
         }
-        for id in &found {
-            match im.delete(id, DeleteMode::Careful).await {
-                Ok(()) | Err(ImError::NotFound { .. } | ImError::Conflict { .. }) => {}
-                Err(error) => return Err(of_im("IM did not delete the infrastructure", error)),
-            }
+        let known: Option<Output> = context.learnt_before();
+        if known.is_none() && may_show_up(context, &tried_before(context)) {
+            return Ok(Undo::Wait {
+                after: poll,
+                note: LOOKS.to_owned(),
+            });
         }
-        Ok(Undo::Wait {
-            after: context.services.settings.poll,
-            note: "until IM has deleted the infrastructure".to_owned(),
-        })
+        context
+            .store
+            .forget_infrastructure(context.cluster.id)
+            .await?;
+        context
+            .store
+            .forget_secrets(&context.cluster_secrets())
+            .await?;
+        context.log("the infrastructure is gone").await?;
+        Ok(Undo::Undone)
     }
 }
 
-/// Sends the template; the id is kept at once.
-async fn create(context: &StepContext<'_>) -> Result<InfrastructureId, StepError> {
-    let tosca = Template::tosca(document(context).await?);
-    let create_tried_at = Some(context.store.clock().now());
-    context.learn(&Tried { create_tried_at }).await?;
-    context.still_ours().await?;
-    match context.services.im.create(&tosca).await {
-        Ok(infrastructure) => {
-            context
-                .learn(&Output {
-                    infrastructure: infrastructure.clone(),
-                })
-                .await?;
-            Ok(infrastructure)
-        }
-        Err(error) => {
-            context
-                .learn(&Tried {
-                    create_tried_at: None,
-                })
-                .await?;
-            Err(of_im("IM did not create the infrastructure", error))
+const LOOKS: &str = "looks whether IM took the create whose answer is not known";
+
+fn looks_for_it(context: &StepContext<'_>) -> Progress {
+    Progress::Wait {
+        after: context.services.settings.poll,
+        note: LOOKS.to_owned(),
+    }
+}
+
+fn tried_before(context: &StepContext<'_>) -> Tried {
+    context.learnt_before().unwrap_or_default()
+}
+
+/// Whether a create may have had its effect without being listed yet.
+fn may_show_up(context: &StepContext<'_>, tried: &Tried) -> bool {
+    let now = context.store.clock().now();
+    let limit = context.services.settings.listed_within;
+    // A moment that lies ahead is one of a clock that was set back: it counts as just now.
+    tried
+        .create_tried_at
+        .is_some_and(|at| (now - at).to_std().unwrap_or_default() < limit)
+}
+
+/// Asks IM to delete what is listed and what is known by its id; how many are not gone yet.
+async fn delete_all(
+    context: &StepContext<'_>,
+    listed: Vec<InfrastructureId>,
+) -> Result<usize, StepError> {
+    let known = context.learnt_before::<Output>();
+    let mut ids = listed;
+    ids.extend(known.map(|output| output.infrastructure));
+    ids.extend(context.cluster.infrastructure.clone());
+    ids.sort_unstable();
+    ids.dedup();
+    let mut left = 0;
+    for id in &ids {
+        match context.services.im.delete(id, DeleteMode::Careful).await {
+            Ok(()) | Err(ImError::Conflict { .. }) => left += 1,
+            Err(ImError::NotFound { .. }) => {}
+            Err(error) => return Err(of_im("IM did not delete the infrastructure", error)),
         }
     }
+    Ok(left)
+}
+
+/// Sends the template; the id is kept at once. `None` if nobody knows whether IM took it.
+async fn create(
+    context: &StepContext<'_>,
+    tried: &mut Tried,
+) -> Result<Option<InfrastructureId>, StepError> {
+    let tosca = Template::tosca(document(context).await?);
+    tried.create_tried_at = Some(context.store.clock().now());
+    context.learn(&*tried).await?;
+    context.still_ours().await?;
+    let error = match context.services.im.create(&tosca).await {
+        Ok(infrastructure) => {
+            let output = Output { infrastructure };
+            context.learn(&output).await?;
+            return Ok(Some(output.infrastructure));
+        }
+        Err(error) => error,
+    };
+    let doing = "IM did not create the infrastructure";
+    if !error.outcome_unknown() {
+        tried.create_tried_at = None;
+        context.learn(&*tried).await?;
+        return Err(of_im(doing, error));
+    }
+    tried.creates += 1;
+    let gives_up = tried.creates >= CREATES;
+    if gives_up {
+        tried.creates = 0;
+    }
+    context.learn(&*tried).await?;
+    if gives_up {
+        let hint = "see whether IM answers, then retry";
+        return Err(StepError::of_service(false, doing, hint, error));
+    }
+    tracing::warn!(
+        error = &error as &dyn std::error::Error,
+        step.name = context.step.name,
+        "the answer to a create is not known"
+    );
+    context
+        .log(&format!(
+            "nobody knows whether IM took the create ({error}); looks for it before another is sent"
+        ))
+        .await?;
+    Ok(None)
 }
 
 async fn keep(context: &StepContext<'_>, id: InfrastructureId) -> Result<Progress, StepError> {

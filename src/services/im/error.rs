@@ -200,7 +200,7 @@ impl ImError {
             403 if low.contains("access to this infrastructure not granted") => {
                 Self::NotOurs { call }
             }
-            404 => Self::NotFound { call, text },
+            404 | 410 => Self::NotFound { call, text },
             409 => Self::Conflict { call, text },
             300..=399 => Self::NotUnderstood {
                 call,
