@@ -16,6 +16,7 @@ mod arguments;
 mod chart;
 mod ec3;
 mod files;
+mod held;
 mod helm;
 mod helm_ask;
 mod hub;
@@ -45,6 +46,7 @@ use crate::tls::Authority;
 use machine::Machine;
 
 pub use ec3::Ec3Options;
+pub use held::HeldCommand;
 pub use helm::HelmFault;
 pub use proxy::SshDoor;
 pub(crate) use shared::Shared;
