@@ -5,9 +5,11 @@
 mod crash;
 mod deploy;
 mod destroy;
+mod effects;
 mod every_command;
 mod failures;
 mod logs;
+mod kill;
 mod lost_creates;
 mod metrics;
 mod page;
@@ -15,5 +17,6 @@ mod refused;
 mod scene;
 mod token;
 mod two_bots;
+mod undo;
 
 use pangeo_bot::store::MIGRATOR;

@@ -176,7 +176,7 @@ async fn tokens_that_may_not_be_used_are_refused_before_anybody_is_asked(pool: P
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn killed_at_every_intent_and_result_a_renewal_ends_right(pool: PgPool) {
-    use crate::crash::{Point, arm, kill_there, start_again};
+    use crate::kill::{Point, arm, kill_there, start_again};
     let (mut scene, id) = expired(pool).await;
     let auth = scene.world.front_ends.root(&id).unwrap().join(AUTH);
     let over = Arc::new(AtomicBool::new(false));
