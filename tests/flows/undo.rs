@@ -96,3 +96,12 @@ async fn killed_around_every_effect_an_undo_ends_clean(pool: PgPool) {
     start_again(&mut scene, None).await;
     all_is_clean(&scene).await;
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_name_whose_update_was_not_answered_is_told_to_stay(pool: PgPool) {
+    let update = Effect::Dns(|| On::get("/nic/update"));
+    let (scene, undo) = to_undo(pool, Some(update)).await;
+    scene.person("ben").reacts(&undo, "✅");
+    all_is_clean(&scene).await;
+    scene.sees("`point-dns-name` stays").await;
+}

@@ -2,7 +2,8 @@
 //!
 //! Looks the name up first: if it points there already nothing is updated, since the service takes
 //! needless updates for abuse. Then waits until it resolves. Undo takes the record away if it still
-//! points to our front end; what the service refuses is said and left.
+//! points to our front end; what the service refuses is said and left. That an update is asked for is
+//! kept before it, so that undo also knows of one whose answer got lost.
 
 use std::net::IpAddr;
 
@@ -26,6 +27,13 @@ struct Output {
     updated_to: String,
 }
 
+/// What is about to be sent.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    /// The address that the service is asked to take.
+    asked_for: String,
+}
+
 #[async_trait]
 impl Step for PointDnsName {
     fn name(&self) -> &'static str {
@@ -42,6 +50,10 @@ impl Step for PointDnsName {
             .map_err(|error| of_dns(error, host.as_str()))?;
         if points_to.contains(&address) {
             context.log(&format!("{host} points to {address}")).await?;
+            if asked_for(context).is_some_and(|asked| asked == address.to_string()) {
+                let updated_to = address.to_string();
+                context.learn(&Output { updated_to }).await?;
+            }
             return Ok(Progress::done());
         }
         let sent = context
@@ -49,6 +61,10 @@ impl Step for PointDnsName {
             .is_some_and(|output| output.updated_to == address.to_string());
         if !sent {
             let secret = secret(context).await?;
+            let asked = Asked {
+                asked_for: address.to_string(),
+            };
+            context.learn(&asked).await?;
             context.still_ours().await?;
             let update = dns
                 .update(host, &secret, address)
@@ -72,8 +88,9 @@ impl Step for PointDnsName {
     }
 
     async fn undo(&self, context: &StepContext<'_>) -> Result<Undo, StepError> {
-        let sent = context.learnt_before::<Output>();
-        match sent.and_then(|sent| sent.updated_to.parse().ok()) {
+        // An update whose answer got lost may have been made, too.
+        let asked = context.learnt_before::<Asked>();
+        match asked.and_then(|asked| asked.asked_for.parse().ok()) {
             Some(address) => clear(context, address).await,
             None => Ok(Undo::Undone),
         }
