@@ -89,12 +89,16 @@ impl Step for PointDnsName {
 
     async fn undo(&self, context: &StepContext<'_>) -> Result<Undo, StepError> {
         // An update whose answer got lost may have been made, too.
-        let asked = context.learnt_before::<Asked>();
-        match asked.and_then(|asked| asked.asked_for.parse().ok()) {
+        match asked_for(context).and_then(|asked| asked.parse().ok()) {
             Some(address) => clear(context, address).await,
             None => Ok(Undo::Undone),
         }
     }
+}
+
+fn asked_for(context: &StepContext<'_>) -> Option<String> {
+    let asked: Option<Asked> = context.learnt_before();
+    asked.map(|asked| asked.asked_for)
 }
 
 /// Takes the record away if it points to `address`. A name that stays must not keep the rest from
