@@ -500,6 +500,45 @@ async fn reactions_removed_in_bulk_and_deleted_messages_take_grants_back(pool: P
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+async fn a_deleted_plan_loses_its_grants_at_once(pool: PgPool) {
+    let world = World::start(pool).await;
+    let plan = world.plan("geo", 2).await;
+    let message = world.plan_message(plan).await;
+    let counts = |id: sandbox::discord::Id| {
+        move |discord: &sandbox::discord::Discord| {
+            discord.message(id)?.says("1 of 2 approvals").then_some(())
+        }
+    };
+    world.person("ben").reacts(&message, "✅");
+    world.until("one counts", counts(message.id)).await;
+    let again = |known: Vec<sandbox::discord::Id>| {
+        move |discord: &sandbox::discord::Discord| {
+            let messages = discord.messages(discord.channel_id());
+            messages.into_iter().find(|m| {
+                !known.contains(&m.id) && m.says("0 of 2 approvals") && m.reaction_count("❌") == 1
+            })
+        }
+    };
+    // Nothing else makes the bot look: it has shown everything and read all reactions.
+    world.rests().await;
+    world.person("eva").deletes(&message);
+    let second = world
+        .until("it is posted anew", again(vec![message.id]))
+        .await;
+    assert_eq!(world.grants(plan).await, 0);
+    world.person("ben").reacts(&second, "✅");
+    world.until("one counts again", counts(second.id)).await;
+    world.rests().await;
+    world.discord.delete_in_bulk(std::slice::from_ref(&second));
+    world
+        .until("and once more", again(vec![message.id, second.id]))
+        .await;
+    assert_eq!(world.grants(plan).await, 0);
+    assert_eq!(world.state_of(plan).await, PlanState::Waiting);
+    world.ends_well().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn what_happened_while_the_bot_was_away_is_read_again(pool: PgPool) {
     let mut world = World::start(pool).await;
     let (kept, taken) = (world.plan("geo", 2).await, world.plan("sea", 2).await);

@@ -233,6 +233,13 @@ impl Running {
     }
 
     async fn with_heartbeat(heartbeat: Duration) -> Self {
+        let intents = GatewayIntents::GUILDS
+            | GatewayIntents::GUILD_MESSAGES
+            | GatewayIntents::GUILD_MESSAGE_REACTIONS;
+        Self::with(heartbeat, intents).await
+    }
+
+    async fn with(heartbeat: Duration, intents: GatewayIntents) -> Self {
         let discord = Discord::start(DiscordOptions {
             heartbeat,
             openapi: std::env::var_os("CONFORMANCE_DATA")
@@ -245,9 +252,6 @@ impl Running {
         .unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let http = http(&discord, discord.token());
-        let intents = GatewayIntents::GUILDS
-            | GatewayIntents::GUILD_MESSAGES
-            | GatewayIntents::GUILD_MESSAGE_REACTIONS;
         let handler = Bot {
             seen: Arc::clone(&seen),
         };
@@ -511,6 +515,25 @@ async fn messages_deleted_in_bulk_are_told() {
     bot.discord.delete_in_bulk(&both);
     bot.sees("2 deleted").await;
     bot.clean();
+}
+
+#[tokio::test]
+async fn messages_are_told_only_with_their_intent_and_without_what_people_write() {
+    let with = Running::start().await;
+    let intents = GatewayIntents::GUILDS | GatewayIntents::GUILD_MESSAGE_REACTIONS;
+    let without = Running::with(DiscordOptions::default().heartbeat, intents).await;
+    for bot in [&with, &without] {
+        let ana = bot.discord.person("ana");
+        let message = ana.says(PANGEO_CHANNEL, "horse-battery-staple");
+        ana.reacts(&message, "👀");
+        ana.deletes(&message);
+        ana.reacts(&ana.says(PANGEO_CHANNEL, "the last one"), "🏁");
+        bot.sees("🏁").await;
+        assert!(!bot.saw("horse") && !bot.saw("the last one"));
+        bot.clean();
+    }
+    assert!(with.saw("message \"\"") && with.saw("message deleted"));
+    assert!(!without.saw("message"), "{:?}", without.seen);
 }
 
 #[tokio::test]

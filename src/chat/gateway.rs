@@ -42,6 +42,13 @@ const SHUTDOWN_WITHIN: Duration = Duration::from_secs(2);
 /// The longest pause between two tries to reach Discord.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
+/// What Discord tells us about. None of these is privileged. Messages are told without what people
+/// write, which is an intent of its own; we want to know that a plan's message was deleted
+/// (<https://discord.com/developers/docs/events/gateway#list-of-intents>, 2026-08).
+const INTENTS: GatewayIntents = GatewayIntents::GUILDS
+    .union(GatewayIntents::GUILD_MESSAGES)
+    .union(GatewayIntents::GUILD_MESSAGE_REACTIONS);
+
 /// Where the connection stands; told to those inside who wait for it, and to the health page.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
@@ -250,8 +257,7 @@ impl Connection {
             state: self.state.clone(),
             me: self.me,
         };
-        let intents = GatewayIntents::GUILDS | GatewayIntents::GUILD_MESSAGE_REACTIONS;
-        let client = ClientBuilder::new_with_http(self.rest.fresh_http(), intents)
+        let client = ClientBuilder::new_with_http(self.rest.fresh_http(), INTENTS)
             .event_handler(handler)
             .await;
         let mut client = match client {

@@ -357,6 +357,26 @@ impl World {
         }
     }
 
+    /// Waits until everything is shown and Discord was asked nothing for a moment: whatever comes
+    /// next has a new cause.
+    pub(crate) async fn rests(&self) {
+        self.settles().await;
+        let mut asked = self.discord.requests().len();
+        let mut since = std::time::Instant::now();
+        while since.elapsed() < Duration::from_millis(1500) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = self.discord.requests().len();
+            if now != asked {
+                (asked, since) = (now, std::time::Instant::now());
+            }
+        }
+    }
+
+    /// How many grants of a plan count.
+    pub(crate) async fn grants(&self, plan: PlanId) -> usize {
+        self.store.grants(plan).await.unwrap().len()
+    }
+
     /// Takes the operation of a started plan on to its end, as the runner would.
     pub(crate) async fn runs_operation(&self, log: &[&str], rest: &Rest) -> Operation {
         let claimed = self
