@@ -539,6 +539,82 @@ async fn a_deleted_plan_loses_its_grants_at_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+async fn a_deleted_thread_hides_no_result(pool: PgPool) {
+    let world = World::start(pool).await;
+    let plan = world.plan("geo", 1).await;
+    let message = world.plan_message(plan).await;
+    world.person("ben").reacts(&message, "✅");
+    world.until_state(plan, PlanState::Started).await;
+    let thread = world
+        .until("a thread with progress", |discord| {
+            let thread = discord.thread_of(message.id)?;
+            (!discord.messages(thread.id).is_empty()).then_some(thread)
+        })
+        .await;
+    world.settles().await;
+    world.discord.delete_channel_or_thread(thread.id);
+    let rest = Rest::Ended(OperationState::Succeeded);
+    world.runs_operation(&["done"], &rest).await;
+    world.settles().await;
+    let channel = world.discord.messages(world.discord.channel_id());
+    let summary = channel.iter().find(|m| m.says("is ready after"));
+    let summary = summary.unwrap_or_else(|| panic!("{}", world.discord.transcript()));
+    assert_eq!(summary.mentions, [world.person("mia").id()]);
+    assert_eq!(summary.attachments.len(), 1);
+    let told_of_hub = |m: &&sandbox::discord::Message| {
+        m.id != summary.id && m.says("Hub: https://geo.vm.fedcloud.eu/")
+    };
+    assert_eq!(channel.iter().filter(told_of_hub).count(), 1);
+    assert_eq!(world.messages_that_say("is ready after"), 1);
+    world.ends_well().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_thread_outlives_the_message_that_it_hangs_at(pool: PgPool) {
+    let mut world = World::start(pool).await;
+    let plan = world.plan("geo", 1).await;
+    let message = world.plan_message(plan).await;
+    world.person("ben").reacts(&message, "✅");
+    world.until_state(plan, PlanState::Started).await;
+    world.settles().await;
+    let thread = world.discord.thread_of(message.id).unwrap();
+    world.person("eva").deletes(&message);
+    world.restart_bot().await;
+    let rest = Rest::Ended(OperationState::Succeeded);
+    world.runs_operation(&["done"], &rest).await;
+    world.settles().await;
+    let told = world.discord.messages(thread.id);
+    assert!(
+        told.iter().any(|m| m.says("is ready after")),
+        "{}",
+        world.discord.transcript()
+    );
+    world.ends_well().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_thread_that_refuses_the_summary_hides_no_hub(pool: PgPool) {
+    let world = World::start(pool).await;
+    let plan = world.plan("geo", 1).await;
+    let message = world.plan_message(plan).await;
+    world.person("ben").reacts(&message, "✅");
+    world.until_state(plan, PlanState::Started).await;
+    world.settles().await;
+    let thread = world.discord.thread_of(message.id).unwrap();
+    world
+        .discord
+        .deny(thread.id, Permission::SendMessagesInThreads);
+    let rest = Rest::Ended(OperationState::Succeeded);
+    world.runs_operation(&["done"], &rest).await;
+    world.settles().await;
+    assert_eq!(
+        world.messages_that_say("Hub: https://geo.vm.fedcloud.eu/"),
+        1
+    );
+    world.ends_well().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn what_happened_while_the_bot_was_away_is_read_again(pool: PgPool) {
     let mut world = World::start(pool).await;
     let (kept, taken) = (world.plan("geo", 2).await, world.plan("sea", 2).await);

@@ -245,7 +245,7 @@ impl Poster {
                     .await
                     .map_err(PostError::Plan)
             }
-            MessageKind::Summary(id) => self.tell_hub(*id).await,
+            MessageKind::Summary(id) => Ok(self.tell_hub(*id).await?),
             MessageKind::Plan(_)
             | MessageKind::Progress(_)
             | MessageKind::LogView(_)
@@ -260,7 +260,7 @@ impl Poster {
     }
 
     /// Tells the channel about a new hub, once.
-    async fn tell_hub(&self, id: OperationId) -> Result<(), PostError> {
+    async fn tell_hub(&self, id: OperationId) -> Result<(), StoreError> {
         let Some(operation) = self.store().operation(id).await? else {
             return Ok(());
         };
@@ -292,10 +292,13 @@ impl Poster {
                 let (channel, message) = at.ok_or(PostError::NoParent)?;
                 if !self.is_known_thread(message) {
                     let name = self.thread_name(key).await?;
-                    self.shared
-                        .rest
-                        .make_thread(channel, message, &name)
-                        .await?;
+                    let made = self.shared.rest.make_thread(channel, message, &name).await;
+                    match made {
+                        Ok(()) => {}
+                        // A thread stays when the message is deleted that it hangs at.
+                        Err(error) if error.class() == ErrorClass::UnknownMessage => {}
+                        Err(error) => return Err(error.into()),
+                    }
                     self.remember_thread(message);
                 }
                 // A thread that hangs at a message has the message's id.
@@ -406,6 +409,7 @@ impl Poster {
                 self.later(key, backoff).await
             }
             ErrorClass::UnknownMessage => self.gone(message, &error).await,
+            ErrorClass::UnknownChannel => self.place_gone(message, &error).await,
             ErrorClass::Permanent
                 if matches!(rest, RestError::Misfit { .. }) && message.attempts < MISFITS =>
             {
@@ -471,6 +475,43 @@ impl Poster {
         }
     }
 
+    /// The thread of a message was deleted: what must not be missed comes in the channel instead.
+    async fn place_gone(
+        &self,
+        message: &OutboxMessage,
+        error: &PostError,
+    ) -> Result<Outcome, StoreError> {
+        let Place::ThreadOf(parent) = &message.place else {
+            return self.give_up(message, error).await;
+        };
+        let in_channel = match message.kind {
+            MessageKind::Summary(_) => true,
+            MessageKind::Notice(_) => message.message.is_none(),
+            MessageKind::Plan(_) | MessageKind::Progress(_) => false,
+        };
+        let parent = self.store().message(parent).await?;
+        match parent.and_then(|parent| parent.channel) {
+            Some(channel) if in_channel => {
+                tracing::info!(
+                    message.key = message.key,
+                    "a thread was deleted; its message goes into the channel"
+                );
+                let place = Place::Channel(channel);
+                self.store().move_message(&message.key, &place).await?;
+                Ok(Outcome::Retry)
+            }
+            _not_worth_it => {
+                tracing::info!(
+                    message.key = message.key,
+                    "a thread was deleted; its message is not shown any more"
+                );
+                let why = format!("{error}");
+                self.store().message_failed(&message.key, &why).await?;
+                Ok(Outcome::Failed)
+            }
+        }
+    }
+
     async fn give_up(
         &self,
         message: &OutboxMessage,
@@ -484,6 +525,10 @@ impl Poster {
                     Create Public Threads, Embed Links, Attach Files, Add Reactions, Manage Messages",
             "gave a message up"
         );
+        if let MessageKind::Summary(id) = message.kind {
+            // The channel is told about its hub all the same.
+            self.tell_hub(id).await?;
+        }
         self.store().message_failed(&message.key, &why).await?;
         Ok(Outcome::Failed)
     }

@@ -377,6 +377,7 @@ impl Reactions {
                 ErrorClass::Transient | ErrorClass::TokenRefused => Err(error.into()),
                 // The reaction or its message is gone already.
                 ErrorClass::UnknownMessage
+                | ErrorClass::UnknownChannel
                 | ErrorClass::ThreadExists
                 | ErrorClass::Archived
                 | ErrorClass::NoDirectMessages

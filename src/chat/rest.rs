@@ -84,6 +84,8 @@ pub(crate) enum ErrorClass {
     TokenRefused,
     /// The message is gone.
     UnknownMessage,
+    /// The channel or thread is gone.
+    UnknownChannel,
     /// The thread exists already.
     ThreadExists,
     /// The thread is archived.
@@ -134,6 +136,7 @@ impl RestError {
             RestError::Refused { status, code, .. } => match (*status, *code) {
                 (429 | 500..=599, _) => ErrorClass::Transient,
                 (401, _) => ErrorClass::TokenRefused,
+                (_, 10_003) => ErrorClass::UnknownChannel,
                 (_, 10_008) => ErrorClass::UnknownMessage,
                 (_, 160_004) => ErrorClass::ThreadExists,
                 (_, 50_083) => ErrorClass::Archived,
@@ -481,7 +484,7 @@ mod tests {
         assert_eq!(refused(502, -1), ErrorClass::Transient);
         assert_eq!(refused(401, 0), ErrorClass::TokenRefused);
         assert_eq!(refused(404, 10_008), ErrorClass::UnknownMessage);
-        assert_eq!(refused(404, 10_003), ErrorClass::Permanent);
+        assert_eq!(refused(404, 10_003), ErrorClass::UnknownChannel);
         assert_eq!(refused(400, 160_004), ErrorClass::ThreadExists);
         assert_eq!(refused(400, 50_083), ErrorClass::Archived);
         assert_eq!(refused(403, 50_007), ErrorClass::NoDirectMessages);

@@ -248,6 +248,28 @@ impl Store {
         Ok(())
     }
 
+    /// A message can't be shown where it was told: post it somewhere else.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn move_message(&self, key: &str, place: &Place) -> Result<(), StoreError> {
+        let unreadable = |error: serde_json::Error| StoreError::Unreadable {
+            what: "a message",
+            problem: error.to_string(),
+        };
+        sqlx::query!(
+            "update messages set place = $2, discord_channel_id = null, discord_message_id = null,
+                 first_attempt_at = null, posted_version = 0, attempts = 0, claimed_until = null
+             where key = $1",
+            key,
+            serde_json::to_value(place).map_err(unreadable)?
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(doing("moved a message"))?;
+        Ok(())
+    }
+
     /// A message by its key.
     ///
     /// # Errors
