@@ -10,7 +10,7 @@ use chrono::NaiveDate;
 
 use super::{
     file::parse_duration,
-    spec::{Command, OptionKind, OptionSpec},
+    spec::{Command, OptionKind, OptionSpec, WireType},
     value::{OptionValue, Options, RawValue},
 };
 use crate::domain::{
@@ -110,6 +110,10 @@ pub fn parse_value(spec: &OptionSpec, raw: &RawValue) -> Result<OptionValue, Str
     if text.len() > 24_000 {
         return Err("is too long".to_owned());
     }
+    let is_text = matches!(raw, RawValue::Text(_));
+    if spec.kind.wire_type() == WireType::Text && !is_text {
+        return Err("must be text".to_owned());
+    }
     match spec.kind {
         OptionKind::ClusterName => ClusterName::parse(&text)
             .map(OptionValue::ClusterName)
@@ -120,7 +124,7 @@ pub fn parse_value(spec: &OptionSpec, raw: &RawValue) -> Result<OptionValue, Str
         OptionKind::Integer => integer(spec, &text),
         OptionKind::Boolean => match raw {
             RawValue::Boolean(value) => Ok(OptionValue::Boolean(*value)),
-            RawValue::Integer(_) | RawValue::Text(_) => bool::from_str(&text)
+            RawValue::Integer(_) | RawValue::Text(_) | RawValue::Other => bool::from_str(&text)
                 .map(OptionValue::Boolean)
                 .map_err(|_not_a_bool| "must be `true` or `false`".to_owned()),
         },

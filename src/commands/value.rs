@@ -19,8 +19,11 @@ pub enum RawValue {
     Boolean(bool),
     /// A whole number.
     Integer(i64),
-    /// Anything else.
+    /// Text.
     Text(String),
+    /// A kind of value that no option takes, such as a fraction or a person.
+    #[serde(skip)]
+    Other,
 }
 
 impl From<&str> for RawValue {
@@ -35,6 +38,7 @@ impl fmt::Display for RawValue {
             Self::Boolean(value) => value.fmt(f),
             Self::Integer(value) => value.fmt(f),
             Self::Text(value) => f.write_str(value),
+            Self::Other => f.write_str("a value of another kind"),
         }
     }
 }

@@ -181,7 +181,7 @@ pub(crate) fn path_and_options(interaction: &CommandInteraction) -> (String, &[C
     (words.join(" "), options)
 }
 
-/// Options as they were typed; kinds that no command uses are left out and so are unknown.
+/// Options as they were typed; a kind that no command uses is refused by every parser.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "serenity's own enum, which may grow"
@@ -189,15 +189,15 @@ pub(crate) fn path_and_options(interaction: &CommandInteraction) -> (String, &[C
 pub(crate) fn raw_values(options: &[CommandDataOption]) -> BTreeMap<String, RawValue> {
     options
         .iter()
-        .filter_map(|option| {
+        .map(|option| {
             let value = match &option.value {
                 CommandDataOptionValue::Boolean(value) => RawValue::Boolean(*value),
                 CommandDataOptionValue::Integer(value) => RawValue::Integer(*value),
                 CommandDataOptionValue::String(value) => RawValue::Text(value.clone()),
                 CommandDataOptionValue::Autocomplete { value, .. } => RawValue::Text(value.clone()),
-                _other => return None,
+                _other => RawValue::Other,
             };
-            Some((option.name.clone(), value))
+            (option.name.clone(), value)
         })
         .collect()
 }
