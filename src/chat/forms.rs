@@ -223,7 +223,9 @@ fn check_value(
 ) -> Result<SecretString, String> {
     let text = value.expose_secret();
     if units(text) > MAX_INPUT {
-        return Err(format!("is longer than {MAX_INPUT} characters"));
+        return Err(format!(
+            "is longer than {MAX_INPUT} characters; {min} to {max} are allowed"
+        ));
     }
     let text = text.trim();
     let is_allowed = |character: char| match style {
