@@ -171,6 +171,22 @@ impl Scene {
         );
     }
 
+    /// Waits until everything that was told is shown.
+    pub(crate) async fn settles(&self) {
+        let mut look = tokio::time::interval(Duration::from_millis(50));
+        let began = std::time::Instant::now();
+        loop {
+            look.tick().await;
+            let sql = "select count(*) from messages
+                       where posted_version < version and failed_because is null";
+            let due: i64 = sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap();
+            if due == 0 {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{due} messages are not shown");
+        }
+    }
+
     /// What the bot counts about itself.
     pub(crate) async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.bot.settings().web);

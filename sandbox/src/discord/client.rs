@@ -418,7 +418,7 @@ impl Discord {
     }
 }
 
-fn source_message(state: &State, record: &Record) -> Option<Message> {
+pub(crate) fn source_message(state: &State, record: &Record) -> Option<Message> {
     state.message(record.channel, record.source?).cloned()
 }
 

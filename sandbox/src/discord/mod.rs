@@ -13,6 +13,7 @@
 //! | `interactions` | commands, buttons, modals, completion: their deadlines and callbacks |
 //! | `gateway` `events` | the WebSocket, and who is told what |
 //! | `people` `slash` `client` | what tests let people do, as Discord's own client lets them |
+//! | `raw` | the same without the checks of that client |
 //! | `page_api` | the same for the web page |
 //! | `transcript` | the channel as text |
 //!
@@ -43,6 +44,7 @@ mod model;
 mod openapi;
 mod page_api;
 mod people;
+mod raw;
 mod rest;
 mod shapes;
 mod slash;

@@ -18,14 +18,14 @@ use super::{Discord, PATIENCE, lock};
 /// Somebody in the guild.
 #[derive(Clone)]
 pub struct Person {
-    discord: Arc<Discord>,
+    pub(crate) discord: Arc<Discord>,
     id: Id,
 }
 
 /// Something a person did that the bot answers.
 #[derive(Clone)]
 pub struct Interaction {
-    discord: Arc<Discord>,
+    pub(crate) discord: Arc<Discord>,
     id: Id,
 }
 
@@ -38,7 +38,7 @@ fn fail(what: &dyn std::fmt::Display) -> ! {
     panic!("{what}")
 }
 
-fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+pub(crate) fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| fail(&error))
 }
 
@@ -256,7 +256,7 @@ impl Person {
         self.id
     }
 
-    fn interaction(&self, id: Id) -> Interaction {
+    pub(crate) fn interaction(&self, id: Id) -> Interaction {
         Interaction {
             discord: Arc::clone(&self.discord),
             id,
@@ -463,7 +463,7 @@ impl Interaction {
     }
 
     /// Waits until it was acknowledged or given up.
-    async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         let done = |_: &Discord| self.record().filter(|r| r.stage != Stage::Waiting);
         let limit = self.discord.options.acknowledge_within + Duration::from_secs(2);
         must(self.discord.wait_until(limit, done).await);
