@@ -487,7 +487,10 @@ impl Poster {
         let in_channel = match message.kind {
             MessageKind::Summary(_) => true,
             MessageKind::Notice(_) => message.message.is_none(),
-            MessageKind::Plan(_) | MessageKind::Progress(_) => false,
+            MessageKind::Plan(_)
+            | MessageKind::Progress(_)
+            | MessageKind::LogView(_)
+            | MessageKind::LogLines(_) => false,
         };
         let parent = self.store().message(parent).await?;
         match parent.and_then(|parent| parent.channel) {
