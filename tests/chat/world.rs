@@ -15,6 +15,7 @@ use pangeo_bot::commands::value::{Options, RawValue};
 use pangeo_bot::commands::{Catalogue, Command, Complete};
 use pangeo_bot::config::DiscordLogin;
 use pangeo_bot::domain::clock::Clock;
+use pangeo_bot::domain::cluster::Phase;
 use pangeo_bot::domain::deploy::CheckinInstance;
 use pangeo_bot::domain::health::{Gateway, Health};
 use pangeo_bot::domain::ids::{DiscordChannelId, DiscordRoleId, DiscordUserId, PlanId};
@@ -22,7 +23,7 @@ use pangeo_bot::domain::links::{LinkSigner, OperationLinks};
 use pangeo_bot::domain::logs::LogWish;
 use pangeo_bot::domain::metrics::Metrics;
 use pangeo_bot::domain::names::HostName;
-use pangeo_bot::domain::operation::{Operation, StepState};
+use pangeo_bot::domain::operation::{Operation, OperationState, StepState};
 use pangeo_bot::domain::person::{Person, Role};
 use pangeo_bot::domain::plan::{
     ApprovalRule, Plan, PlanContent, PlanDigest, PlanEssence, PlanFile, PlanState,
@@ -403,7 +404,9 @@ impl World {
                 .await
                 .unwrap();
         }
-        self.store.rest(claim, rest, None).await.unwrap();
+        let ended_well = *rest == Rest::Ended(OperationState::Succeeded);
+        let phase = ended_well.then_some(Phase::Running);
+        self.store.rest(claim, rest, phase).await.unwrap();
         operation
     }
 
