@@ -83,21 +83,22 @@ postgres_bin() {
 
 # as_postgres FOLDER COMMAND … : runs the command as a user that PostgreSQL accepts, with FOLDER
 # mounted where that user can reach it (a checkout below /root is closed to others) as $PGFOLDER.
-# The command ends when this script does, however that happens.
+# The command ends when this script does, however that happens, but not before: Ctrl-C goes to the
+# script alone (setsid), which first ends those who use the database.
 as_postgres() {
   local folder=$1
   shift
   if [ "$(id -u)" != 0 ]; then
-    PGFOLDER=$folder exec setpriv --pdeathsig INT "$@"
+    PGFOLDER=$folder exec setsid setpriv --pdeathsig INT "$@"
   fi
   local as=(setpriv --reuid postgres --regid postgres --init-groups)
   if "${as[@]}" test -w "$folder"; then
     cd /
-    PGFOLDER=$folder exec "${as[@]}" --pdeathsig INT "$@"
+    PGFOLDER=$folder exec setsid "${as[@]}" --pdeathsig INT "$@"
   fi
   # /mnt is only covered in the mount namespace of this one process.
   # shellcheck disable=SC2016  # expands in the inner shell
-  PGFOLDER=/mnt exec unshare --mount --propagation private sh -c \
+  PGFOLDER=/mnt exec setsid unshare --mount --propagation private sh -c \
     'mount --bind "$1" /mnt && cd / && shift && exec "$@"' sh "$folder" "${as[@]}" --pdeathsig INT "$@"
 }
 
