@@ -68,7 +68,9 @@ impl BotProcess {
     /// # Errors
     /// When the binary can't be run.
     pub fn launch(&mut self) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.binary);
+        // Whoever kills the sandbox must not leave a bot that holds the port of its pages.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(&self.binary);
         command.arg("serve").kill_on_drop(true).stdin(Stdio::null());
         command.env_remove("DATABASE_URL");
         command.envs(
