@@ -1,6 +1,6 @@
 //! The sandbox's binary: `pangeo-sandbox run` starts the world, the page and the bot.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -101,13 +101,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .context("find the folder of the state")?;
     let options = WorldOptions {
         dir: state.clone(),
-        listen,
+        listen: free(listen)?,
         keep_state: true,
         speed: if fast { Speed::Tests } else { Speed::Watch },
         discord: DiscordOptions::default(),
     };
     let world = World::start(options).await?;
-    let settings = world.bot_settings("bot", &database_url, bot_web, "")?;
+    let settings = world.bot_settings("bot", &database_url, free(bot_web)?, "")?;
     let web = settings.web;
     let log = state.join("bot.log");
     let bot = Arc::new(Mutex::new(BotProcess::new(bot, settings, Some(log))));
@@ -118,6 +118,22 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tell(world.discord.url(), web);
     asked_to_end().await?;
     bot.lock().await.stop().await
+}
+
+/// The address, or another port on it where that is taken: something else may run there.
+fn free(wanted: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let Err(error) = TcpListener::bind(wanted) else {
+        return Ok(wanted);
+    };
+    if error.kind() != std::io::ErrorKind::AddrInUse {
+        return Err(error).with_context(|| format!("listen on {wanted}"));
+    }
+    let any = SocketAddr::new(wanted.ip(), 0);
+    let free = TcpListener::bind(any)
+        .and_then(|listener| listener.local_addr())
+        .context("look for a free port")?;
+    tracing::warn!("{wanted} is taken by another program; {free} is used instead");
+    Ok(free)
 }
 
 /// Until Ctrl-C or SIGTERM.
