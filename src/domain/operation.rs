@@ -98,7 +98,7 @@ pub enum StepState {
     Failed,
     /// Its effect is gone again.
     Undone,
-    /// Its effect could not be undone and stays; the note says what.
+    /// Its effect could not be undone and stays; the error says what.
     Left,
 }
 
@@ -191,7 +191,7 @@ pub struct StepRow {
     pub output: serde_json::Value,
     /// What it is doing or waiting for, one line.
     pub note: Option<String>,
-    /// Why it failed, in words for the channel.
+    /// Why it failed, or what of it stays, in words for the channel.
     pub error: Option<String>,
 }
 

@@ -135,7 +135,10 @@ pub(crate) fn step_line(clean: &Clean, step: &StepRow, now: DateTime<Utc>) -> St
             format!("✗ **{name}**{tries}: {}", clean.ours(&cut(error, 300)))
         }
         StepState::Undone => format!("↩ {name} undone"),
-        StepState::Left => format!("! {name} stays{note}"),
+        StepState::Left => {
+            let what = step.error.as_deref().unwrap_or("it can't be undone");
+            format!("! **{name}** stays: {}", clean.ours(&cut(what, 300)))
+        }
     }
 }
 
@@ -332,6 +335,17 @@ pub(crate) mod tests {
         assert!(
             without.contains("stopped: the host key changed"),
             "{without}"
+        );
+    }
+
+    #[test]
+    fn an_undo_says_what_stays() {
+        let mut left = step("point-dns-name", StepState::Left);
+        left.error = Some("the name may still point there".to_owned());
+        let line = step_line(&Clean::new(Redactor::new()), &left, at(0));
+        assert_eq!(
+            line,
+            "! **`point-dns-name`** stays: the name may still point there"
         );
     }
 
