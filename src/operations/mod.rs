@@ -102,4 +102,9 @@ pub trait Step: Send + Sync {
     /// # Errors
     /// As [`Step::run`]; an undo that can't finish stops the operation and says what is left.
     async fn undo(&self, context: &StepContext<'_>) -> Result<Undo, StepError>;
+
+    /// What a person can do when it has waited for hours, done or undone; one sentence.
+    fn when_stuck(&self) -> &'static str {
+        "see what holds it up, then retry, which waits as long again"
+    }
 }

@@ -35,6 +35,10 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 /// The longest one run of a step; a step waits by coming back, not by staying.
 const STEP_LIMIT: Duration = Duration::from_mins(10);
 
+/// The longest time in which a step answers that it waits; longer than helm may take. Something
+/// outside then stands still, such as a request that the cloud never serves.
+const WAIT_LIMIT: Duration = Duration::from_hours(3);
+
 /// How a replica works.
 #[derive(Clone, Debug)]
 pub struct RunnerOptions {
@@ -213,7 +217,7 @@ impl Runner {
         let Some(row) = steps.iter().find(|row| row.state != StepState::Done) else {
             return Ok(Next::Rest(Rest::Ended(OperationState::Succeeded), None));
         };
-        if let Some(stop) = self.must_stop(operation, &row.name) {
+        if let Some(stop) = self.must_stop(operation, row) {
             return Ok(stop);
         }
         let Some(step) = self.steps.get(&row.name) else {
@@ -237,10 +241,7 @@ impl Runner {
                 Next::Go
             }
             Ok(Progress::Wait { after, note }) => {
-                self.store
-                    .step_waits(claim, step.name(), &self.redactor.redact(&note))
-                    .await?;
-                self.until(after)
+                self.wait(claim, step, &row, (after, &note)).await?
             }
             Err(error) => self.step_failed(claim, &row, error).await?,
         };
@@ -259,7 +260,7 @@ impl Runner {
             let phase = (operation.command == DEPLOY_COMMAND).then_some(Phase::Removed);
             return Ok(Next::Rest(Rest::Ended(OperationState::Undone), phase));
         };
-        if let Some(stop) = self.must_stop(operation, &row.name) {
+        if let Some(stop) = self.must_stop(operation, row) {
             return Ok(stop);
         }
         let Some(step) = self.steps.get(&row.name) else {
@@ -283,12 +284,7 @@ impl Runner {
                 self.store.step_result(claim, step.name(), &end).await?;
                 Next::Go
             }
-            Ok(Undo::Wait { after, note }) => {
-                self.store
-                    .step_waits(claim, step.name(), &self.redactor.redact(&note))
-                    .await?;
-                self.until(after)
-            }
+            Ok(Undo::Wait { after, note }) => self.wait(claim, step, &row, (after, &note)).await?,
             Err(error) => self.step_failed(claim, &row, error).await?,
         };
         Ok(self.counted(&format!("undo {}", step.name()), began, next))
@@ -305,8 +301,9 @@ impl Runner {
         next
     }
 
-    /// Whether somebody cancelled it or its time is over, before `step` is done or undone.
-    fn must_stop(&self, operation: &Operation, step: &str) -> Option<Next> {
+    /// Whether somebody cancelled it or its time is over, before a step is done or undone.
+    fn must_stop(&self, operation: &Operation, row: &StepRow) -> Option<Next> {
+        let step = &row.name;
         let done = match operation.direction {
             Direction::Do => "done",
             Direction::Undo => "undone",
@@ -318,9 +315,12 @@ impl Runner {
             ));
         }
         if self.store.clock().now() >= operation.deadline {
+            let at = row.note.as_deref().map_or_else(String::new, |note| {
+                format!("; the last that was seen: {note}")
+            });
             return Some(stopped(
-                format!("its time limit ended before `{step}` was {done}"),
-                "look at the log; retry gives it new time",
+                format!("its time limit ended before `{step}` was {done}{at}"),
+                "see what holds that step up, then retry, which gives it new time, or undo",
             ));
         }
         None
@@ -368,6 +368,27 @@ impl Runner {
                 }
             }
         }
+    }
+
+    /// Lets a step look again after a pause, unless it has waited for too long.
+    async fn wait(
+        &self,
+        claim: Claim,
+        step: &dyn Step,
+        row: &StepRow,
+        (after, note): (Duration, &str),
+    ) -> Result<Next, StoreError> {
+        let now = self.store.clock().now();
+        let waited = row.intent_at.and_then(|from| (now - from).to_std().ok());
+        if waited.is_some_and(|waited| waited >= WAIT_LIMIT) {
+            let hours = WAIT_LIMIT.as_secs() / 3600;
+            let reason = format!("it has waited for {hours} hours: {note}");
+            let error = StepError::needs_human(reason, step.when_stuck());
+            return self.step_failed(claim, row, error).await;
+        }
+        let note = self.redactor.redact(note);
+        self.store.step_waits(claim, step.name(), &note).await?;
+        Ok(self.until(after))
     }
 
     async fn step_failed(

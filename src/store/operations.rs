@@ -315,8 +315,11 @@ impl Store {
             return Ok(Started::Drifted);
         }
         sqlx::query!(
-            "update steps set attempts = 0, note = null, error = null where operation_id = $1",
-            operation.as_uuid()
+            "update steps set attempts = 0, note = null, error = null,
+                 intent_at = case when state = 'running' then $2 else intent_at end
+             where operation_id = $1",
+            operation.as_uuid(),
+            now
         )
         .execute(&mut *tx)
         .await
@@ -920,9 +923,10 @@ impl Store {
         .map_err(doing("took an operation up again"))?;
         let Some(row) = row else { return Ok(false) };
         sqlx::query!(
-            "update steps set state = 'running', error = null, attempts = 0
+            "update steps set state = 'running', error = null, attempts = 0, intent_at = $2
              where operation_id = $1 and state in ('failed', 'running')",
-            id.as_uuid()
+            id.as_uuid(),
+            now
         )
         .execute(&mut *tx)
         .await

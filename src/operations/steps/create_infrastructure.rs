@@ -126,6 +126,10 @@ impl Step for CreateInfrastructure {
         context.log("the infrastructure is gone").await?;
         Ok(Undo::Undone)
     }
+
+    fn when_stuck(&self) -> &'static str {
+        "see in IM's dashboard whether the site lets go of it; then retry, which waits as long again"
+    }
 }
 
 const LOOKS: &str = "looks whether IM took the create whose answer is not known";

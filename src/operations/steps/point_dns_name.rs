@@ -94,6 +94,10 @@ impl Step for PointDnsName {
             None => Ok(Undo::Undone),
         }
     }
+
+    fn when_stuck(&self) -> &'static str {
+        "see in the Dynamic DNS portal where the name points; then retry, which waits as long again, or undo"
+    }
 }
 
 fn asked_for(context: &StepContext<'_>) -> Option<String> {

@@ -55,6 +55,10 @@ impl Step for WaitForDeployments {
     async fn undo(&self, _context: &StepContext<'_>) -> Result<Undo, StepError> {
         Ok(Undo::Undone)
     }
+
+    fn when_stuck(&self) -> &'static str {
+        "look at the pods of the namespace `daskhub`: an image that can't be pulled or no node with room are the usual causes; then retry, or undo"
+    }
 }
 
 fn of_kubernetes(error: KubernetesError) -> StepError {

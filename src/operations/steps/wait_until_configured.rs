@@ -60,7 +60,7 @@ impl Step for WaitUntilConfigured {
             }),
             VmState::Unconfigured => Err(StepError::needs_human(
                 format!("IM could not configure it ({})", last_words(context).await?),
-                "read IM's log above; retry looks again after `reconfigure` in IM's dashboard, or undo",
+                "read IM's log; reconfigure it in IM's dashboard and retry, or undo and deploy again",
             )),
             VmState::Failed | VmState::Off | VmState::Stopped | VmState::Deleting => {
                 Err(StepError::fatal(
@@ -77,6 +77,10 @@ impl Step for WaitUntilConfigured {
 
     async fn undo(&self, _context: &StepContext<'_>) -> Result<Undo, StepError> {
         Ok(Undo::Undone)
+    }
+
+    fn when_stuck(&self) -> &'static str {
+        "see in IM's dashboard whether the site still works on it; then retry, which waits as long again, or undo"
     }
 }
 
