@@ -161,6 +161,7 @@ pub fn services(
             config.im.url.clone(),
             ImCredentials { login, clouds },
         )
+        .waiting(config.im.timeout)
         .counted_by(metrics),
         dns: DnsClient::new(client()?, config.dns.url.clone(), name_server)?.counted_by(metrics),
         checkin: CheckinClient::new(client()?).counted_by(metrics),

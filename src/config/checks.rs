@@ -101,6 +101,7 @@ fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
             config.im.listed_within.as_secs(),
             1..=3600,
         ),
+        ("im.timeout_s", config.im.timeout.as_secs(), 1..=300),
         ("helm.timeout_s", config.helm.timeout.as_secs(), 60..=7200),
         (
             "web.link_lifetime_s",

@@ -216,6 +216,12 @@ pub(crate) const KEYS: &[Key] = &[
         "For an IM with its own user names, instead of a token.",
     ),
     secret("im.password", "The password of `im.username`."),
+    number(
+        "im.timeout_s",
+        "30",
+        "seconds",
+        "How long a call of IM may take, 1 to 300; four times as long where IM has to ask a cloud.",
+    ),
     unset(
         "im.default_credential",
         Form::Text,

@@ -102,6 +102,9 @@ pub struct Im {
     #[serde(skip)]
     pub password: Option<SecretString>,
     pub(super) password_file: Option<PathBuf>,
+    /// How long a call may take; four times as long where IM asks a cloud.
+    #[serde(rename = "timeout_s", deserialize_with = "seconds")]
+    pub timeout: Duration,
     /// The credential that is taken when none is asked for.
     pub default_credential: Option<String>,
     /// How long IM may take until it lists a new infrastructure.
@@ -120,6 +123,7 @@ impl Default for Im {
             username: None,
             password: None,
             password_file: None,
+            timeout: Duration::from_secs(30),
             default_credential: None,
             listed_within: Duration::from_secs(300),
             credentials: Vec::new(),

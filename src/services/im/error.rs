@@ -10,7 +10,7 @@ use crate::services::text::{ReadError, shorten};
 #[derive(Debug, thiserror::Error)]
 pub enum ImError {
     /// No connection, or none in time, or it broke before the answer began.
-    #[error("could not reach IM for `{call}`")]
+    #[error("{} for `{call}`", if source.is_timeout() { "IM does not answer" } else { "could not reach IM" })]
     Unreachable {
         /// The call.
         call: &'static str,

@@ -41,8 +41,12 @@ pub use error::ImError;
 use crate::domain::metrics::{Calls, Metrics};
 use crate::domain::names::InfrastructureId;
 
-/// The time limit of calls in which IM itself asks a cloud or fetches imports of a template.
-const SLOW_CALL: Duration = Duration::from_secs(120);
+/// The time limit of a call, unless the configuration says otherwise.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many times longer a call may take in which IM itself asks a cloud or fetches imports of a
+/// template.
+const SLOW_CALLS: u32 = 4;
 
 /// How many infrastructures are looked at together in [`ImClient::find_by_name`].
 const LOOKUPS_AT_ONCE: usize = 8;
@@ -53,6 +57,7 @@ pub struct ImClient {
     http: reqwest::Client,
     base: Url,
     credentials: ImCredentials,
+    timeout: Duration,
     calls: Calls,
 }
 
@@ -103,8 +108,20 @@ impl ImClient {
             http,
             base,
             credentials,
+            timeout: CALL_TIMEOUT,
             calls: Calls::to("im"),
         }
+    }
+
+    /// Waits this long for an answer, and four times as long where IM has to ask others.
+    #[must_use]
+    pub fn waiting(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// The time limit of calls in which IM asks others.
+    fn slow(&self) -> Duration {
+        self.timeout.saturating_mul(SLOW_CALLS)
     }
 
     /// Counts its calls there.
@@ -165,7 +182,7 @@ impl ImClient {
             .call(Method::POST, &["infrastructures"])?
             .query(&[("async", "1")])
             .header("content-type", template.content_type())
-            .timeout(SLOW_CALL)
+            .timeout(self.slow())
             .body(template.text().to_owned());
         id_from_uri(CALL, self.text(CALL, request).await?.trim())
     }
@@ -180,7 +197,7 @@ impl ImClient {
             .call(Method::POST, &["infrastructures"])?
             .query(&[("dry_run", "1")])
             .header("content-type", template.content_type())
-            .timeout(SLOW_CALL)
+            .timeout(self.slow())
             .body(template.text().to_owned());
         self.json(CALL, request).await
     }
@@ -351,7 +368,7 @@ impl ImClient {
         let mut request = self
             .call(Method::POST, &["infrastructures", id.as_str()])?
             .header("content-type", template.content_type())
-            .timeout(SLOW_CALL)
+            .timeout(self.slow())
             .body(template.text().to_owned());
         if contextualize == Contextualize::Skip {
             request = request.query(&[("context", "0")]);
@@ -393,7 +410,7 @@ impl ImClient {
         let list: Vec<String> = vms.iter().map(u32::to_string).collect();
         let list = list.join(",");
         let path = ["infrastructures", id.as_str(), "vms", &list];
-        let request = self.call(Method::DELETE, &path)?.timeout(SLOW_CALL);
+        let request = self.call(Method::DELETE, &path)?.timeout(self.slow());
         self.done("DELETE vm", request).await
     }
 
@@ -409,7 +426,7 @@ impl ImClient {
     ) -> Result<(), ImError> {
         let vm = vm.to_string();
         let path = ["infrastructures", id.as_str(), "vms", &vm, power.path()];
-        let request = self.call(Method::PUT, &path)?.timeout(SLOW_CALL);
+        let request = self.call(Method::PUT, &path)?.timeout(self.slow());
         self.done("PUT vm power", request).await
     }
 
@@ -419,7 +436,7 @@ impl ImClient {
     /// [`ImError`].
     pub async fn power_all(&self, id: &InfrastructureId, power: Power) -> Result<(), ImError> {
         let path = ["infrastructures", id.as_str(), power.path()];
-        let request = self.call(Method::PUT, &path)?.timeout(SLOW_CALL);
+        let request = self.call(Method::PUT, &path)?.timeout(self.slow());
         self.done("PUT power", request).await
     }
 
@@ -456,7 +473,7 @@ impl ImClient {
     /// [`ImError::Refused`] if the site can't tell.
     pub async fn quotas(&self, credential: &str) -> Result<Quotas, ImError> {
         let path = ["clouds", credential, "quotas"];
-        let request = self.call(Method::GET, &path)?.timeout(SLOW_CALL);
+        let request = self.call(Method::GET, &path)?.timeout(self.slow());
         self.field("GET quotas", request, "quotas").await
     }
 
@@ -466,7 +483,7 @@ impl ImClient {
     /// [`ImError::Refused`] if the site can't tell.
     pub async fn images(&self, credential: &str) -> Result<Vec<Image>, ImError> {
         let path = ["clouds", credential, "images"];
-        let request = self.call(Method::GET, &path)?.timeout(SLOW_CALL);
+        let request = self.call(Method::GET, &path)?.timeout(self.slow());
         self.field("GET images", request, "images").await
     }
 }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
-use super::{ContMsg, CredentialError, ImClient, ImError, SLOW_CALL, not_understood};
+use super::{ContMsg, CredentialError, ImClient, ImError, not_understood};
 use crate::services::text::{read_limited, read_tail};
 
 /// The longest answer that is read, in bytes; the list of a site's images can be long.
@@ -43,6 +43,7 @@ impl ImClient {
         Ok(self
             .http
             .request(method, self.url(path)?)
+            .timeout(self.timeout)
             .header("authorization", value))
     }
 
@@ -125,7 +126,7 @@ impl ImClient {
         from: u64,
     ) -> Result<ContMsg, ImError> {
         let answer = async {
-            let response = self.send(call, request.timeout(SLOW_CALL)).await?;
+            let response = self.send(call, request.timeout(self.slow())).await?;
             read_tail(response, MAX_CONTMSG_PIECE, MAX_CONTMSG)
                 .await
                 .map_err(|error| ImError::from_read(call, error))
