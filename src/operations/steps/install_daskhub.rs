@@ -4,7 +4,8 @@
 //! asked whether it would accept the values (`--dry-run=server`); then the chart's CRDs are applied
 //! if they differ, since helm never upgrades them; then helm runs, detached from the connection,
 //! under a run id made of the operation and a round. Any later look attaches to that run instead of
-//! starting another. A run that ended badly is cleaned up, and a retry is the next round.
+//! starting another. A run that ended badly is cleaned up, and a retry is the next round; what may pass is
+//! retried without a person for a few rounds.
 //! Undo uninstalls the release; user volumes stay until the infrastructure goes. A front end that
 //! can't be reached, or whose host key changed, is left: it goes with the infrastructure.
 
@@ -15,6 +16,12 @@ use super::TRIES_TO_REACH;
 use super::render_values::rendered;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
 use crate::services::helm::{Helm, HelmError, HelmFailure, HelmRun, LogPiece, Recovery, RunId};
+
+/// How many rounds of helm run without a person; one may take half an hour.
+const ROUNDS_ALONE: u32 = 3;
+
+/// A status above this one is the number of the signal that ended the process.
+const KILLED_BY_SIGNAL: i32 = 128;
 
 /// See the module.
 pub(super) struct InstallDaskhub;
@@ -185,25 +192,35 @@ async fn follow(
                 take_over(context, &mut at, &log).await?;
             }
             HelmRun::Ended { code: 0, .. } => return finish(context, helm, run, at).await,
+            HelmRun::Ended { code, .. } if code > KILLED_BY_SIGNAL => {
+                at.over = true;
+                context.learn(&at).await?;
+                helm.cleanup(run).await.map_err(of_helm)?;
+                return Err(next_round(
+                    &at,
+                    format!("helm was killed on the front end (status {code})"),
+                    "see whether the front end has memory left or was restarted, then retry",
+                ));
+            }
             HelmRun::Ended { .. } => return Err(failed(context, helm, run, at).await?),
             HelmRun::Lost { log } => {
                 take_over(context, &mut at, &log).await?;
                 at.over = true;
                 context.learn(&at).await?;
-                return Err(StepError::Retry {
-                    reason: "helm was killed on the front end".to_owned(),
-                    hint: "see whether the front end was restarted, then retry".to_owned(),
-                    source: None,
-                });
+                return Err(next_round(
+                    &at,
+                    "helm was killed on the front end",
+                    "see whether the front end was restarted, then retry",
+                ));
             }
             HelmRun::Absent => {
                 at.over = true;
                 context.learn(&at).await?;
-                return Err(StepError::Retry {
-                    reason: "the front end forgot the run of helm".to_owned(),
-                    hint: "see whether somebody emptied /var/tmp there, then retry".to_owned(),
-                    source: None,
-                });
+                return Err(next_round(
+                    &at,
+                    "the front end forgot the run of helm",
+                    "see whether somebody emptied /var/tmp there, then retry",
+                ));
             }
         }
     }
@@ -269,35 +286,42 @@ async fn failed(
         .store
         .log_tail(context.operation.id, &context.step.name, 30)
         .await?;
-    let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
+    // An earlier round failed in words of its own.
+    let of_this_round = lines
+        .into_iter()
+        .filter(|line| at.began_at.is_none_or(|began| line.at >= began));
+    let text: Vec<String> = of_this_round.map(|line| line.text).collect();
     let text = text.join("\n");
-    context.learn(&Output { over: true, ..at }).await?;
+    let at = Output { over: true, ..at };
+    context.learn(&at).await?;
     helm.cleanup(run).await.map_err(of_helm)?;
     let failure = HelmFailure::read(&text);
     let last = text
         .lines()
         .rev()
         .find(|line| line.contains("Error"))
-        .unwrap_or_default();
-    let reason = format!(
-        "helm failed: {} ({})",
-        failure.describe(),
-        last.chars().take(300).collect::<String>()
-    );
-    let hint = failure.hint().to_owned();
+        .map_or_else(String::new, |line| {
+            format!(" ({})", line.chars().take(300).collect::<String>())
+        });
+    let reason = format!("helm failed: {}{last}", failure.describe());
     Ok(if failure.is_transient() {
-        StepError::Retry {
-            reason,
-            hint,
-            source: None,
-        }
+        next_round(&at, reason, failure.hint())
     } else {
-        StepError::Fatal {
-            reason,
-            hint,
-            source: None,
-        }
+        StepError::fatal(reason, failure.hint())
     })
+}
+
+/// Another round follows by itself, unless some have failed in a row: each waits in between, which
+/// the runner takes for progress, so that they are counted here.
+fn next_round(at: &Output, reason: impl Into<String>, hint: &str) -> StepError {
+    if at.round.is_multiple_of(ROUNDS_ALONE) {
+        return StepError::needs_human(reason, hint);
+    }
+    StepError::Retry {
+        reason: reason.into(),
+        hint: hint.to_owned(),
+        source: None,
+    }
 }
 
 /// An error of helm as a step's.
