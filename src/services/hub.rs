@@ -140,13 +140,17 @@ impl HubError {
     /// What a person can do about it, one sentence.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unreachable { .. } => "check that the site lets port 443 through",
-            Self::NotReady { .. } => "look at the pods of the namespace `daskhub`",
+            Self::Unreachable { .. } => "check that the site lets port 443 through, then retry",
+            Self::NotReady { .. } => {
+                "look at the pods of the namespace `daskhub`, above all hub and proxy, then retry"
+            }
             Self::Certificate { .. } => {
                 "the host name must point to the cluster before it is reconfigured; check both, then retry"
             }
-            Self::Unexpected { .. } => "check the host name in the values and the ingress class",
-            Self::Setup(_) => "check the root certificates in the configuration",
+            Self::Unexpected { .. } => {
+                "check the host name in the values and the ingress class, then retry"
+            }
+            Self::Setup(_) => "check the root certificates in the bot's configuration, then retry",
         }
     }
 }

@@ -90,9 +90,11 @@ impl KubernetesError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Frontend(error) => error.hint(),
-            Self::BadConfig { .. } => "reconfigure the infrastructure",
+            Self::BadConfig { .. } => {
+                "reconfigure the infrastructure in IM's dashboard, then retry"
+            }
             Self::Api { .. } | Self::TimedOut { .. } => {
-                "check that the API server runs on the front end"
+                "check that the API server runs on the front end, then retry"
             }
         }
     }

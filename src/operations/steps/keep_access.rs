@@ -51,7 +51,7 @@ impl Step for KeepAccess {
         let Some(key) = vm.private_key else {
             return Err(StepError::needs_human(
                 "IM gives no key for the front end",
-                "the site image may have a password only; choose another image and deploy again",
+                "the site image may have a password only: undo, then deploy with another image",
             ));
         };
         context

@@ -120,20 +120,28 @@ fn of_im(doing: &str, error: ImError) -> StepError {
             ImError::NotOurs { .. } => {
                 "the infrastructure belongs to somebody else: ask its owner, then retry"
             }
+            ImError::NotFound { call, .. } if call.ends_with("infrastructures") => {
+                "check the URL of IM in the bot's configuration, then retry"
+            }
             ImError::NotFound { .. } => {
                 "somebody deleted the infrastructure: undo this operation and deploy again"
             }
             ImError::LoginRefused { .. } | ImError::Credential(_) | ImError::BaseUrl => {
                 "mend the IM credentials in the bot's configuration, then retry"
             }
+            ImError::Refused { .. } => {
+                "IM does not accept this: mend what its text names and retry, or undo and deploy \
+                 with other options"
+            }
+            ImError::TooLong { .. } | ImError::NotUnderstood { .. } => {
+                "see whether IM's dashboard works and the bot's configuration has the right URL of \
+                 IM, then retry"
+            }
             ImError::Unreachable { .. }
             | ImError::BrokenOff { .. }
-            | ImError::TooLong { .. }
-            | ImError::NotUnderstood { .. }
             | ImError::TokenRefused { .. }
             | ImError::Conflict { .. }
-            | ImError::Refused { .. }
-            | ImError::Failed { .. } => "see whether IM answers, then retry",
+            | ImError::Failed { .. } => "see whether IM answers, such as its dashboard, then retry",
         }
     };
     StepError::of_service(error.is_transient(), doing, hint, error)

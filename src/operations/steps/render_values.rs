@@ -50,7 +50,7 @@ impl Step for RenderValues {
                         chart.chart,
                         violations.join("; ")
                     ),
-                    "deploy again with another chart version, or tell whoever runs the bot",
+                    "undo, then deploy with another chart version, or tell whoever runs the bot",
                 ));
             }
         }

@@ -158,30 +158,35 @@ impl FrontendError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Refused { .. } | Self::Unreachable { .. } => {
-                "check that VM 0 runs and that its security group allows the SSH port"
+                "check that VM 0 runs and that its security group allows the SSH port, then retry"
             }
             Self::AuthRefused { .. } => {
-                "the key of VM 0 was replaced on the machine; fetch it from IM again or put it back"
+                "put the key of VM 0 that IM shows back on the machine, then retry, or undo"
             }
             Self::HostKeyChanged { .. } => {
-                "find out whether the machine was reinstalled; if not, somebody may stand in between"
+                "ask whoever runs the site whether the machine was reinstalled: then undo and deploy again; \
+                 if not, somebody may stand in between: the bot does not log in"
             }
-            Self::HostKey { .. } => "check that an OpenSSH server answers at the SSH port",
+            Self::HostKey { .. } => {
+                "check that an OpenSSH server answers at the SSH port, then retry"
+            }
             Self::CommandFailed { .. } | Self::Killed { .. } => {
                 "look at the error text, then retry"
             }
             Self::NotFound { .. } => {
-                "the front end is not configured to the end; reconfigure the infrastructure"
+                "it is not configured to the end: reconfigure it in IM's dashboard, then retry"
             }
             Self::NoSuchFile { .. } => {
-                "check that the infrastructure was made from the elastic template"
+                "check that the infrastructure was made from the elastic template, then retry, or undo"
             }
             Self::DiskFull { .. } => "free space on the disk of the front end, then retry",
             Self::TimedOut { .. } | Self::Disconnected { .. } | Self::Ssh { .. } => {
                 "check the network between the bot and the front end, then retry"
             }
-            Self::BadArgument { .. } => "change the value that is named",
-            Self::Local { .. } => "check the bot's machine: `ssh`, its work folder, its disk",
+            Self::BadArgument { .. } => "undo, then deploy with another value",
+            Self::Local { .. } => {
+                "check the bot's machine (`ssh`, its work folder, its disk), then retry"
+            }
         }
     }
 }

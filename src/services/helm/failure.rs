@@ -161,35 +161,44 @@ impl HelmFailure {
             Self::Cancelled => "helm was asked to stop",
             Self::DiskFull => "the disk of the front end is full",
             Self::NoHelm => "the front end has no helm",
-            Self::Other => "helm failed",
+            Self::Other => "for a reason that is not known to the bot",
         }
     }
 
     /// What to do next, one sentence.
     pub fn hint(self) -> &'static str {
         match self {
-            Self::ValuesRefused => "correct the option that the text names, then deploy again",
+            Self::ValuesRefused => {
+                "undo, then deploy with the option corrected that the text names"
+            }
             Self::NotReadyInTime => {
                 "look at the pods of the namespace `daskhub`: an image that can't be pulled, \
-                 a volume that stays pending, or no node with room are the usual causes"
+                 a volume that stays pending, or no node with room are the usual causes; \
+                 mend it, then retry"
             }
-            Self::RolledBack => "look at the log for the part that was not ready",
+            Self::RolledBack => {
+                "look at the log for the part that was not ready, mend it, then retry"
+            }
             Self::HookNotReadyInTime => "retry: the images pulled so far are kept",
             Self::AnotherInProgress => "wait for the other operation, or retry to recover the lock",
-            Self::AlreadyExists => "look at `status`; the cluster may already be deployed",
+            Self::AlreadyExists => {
+                "ask who else works on this cluster; then retry, which upgrades what is there"
+            }
             Self::RepositoryUnreachable => "check the network of the front end, then retry",
-            Self::ChartNotFound => "choose a chart version that the repository has",
-            Self::CrdsMissing => "apply the definitions of the new chart version, then retry",
+            Self::ChartNotFound => "undo, then deploy with a chart version that the repository has",
+            Self::CrdsMissing => "retry, which first applies the definitions of this chart version",
             Self::KubernetesVersion => {
-                "choose a chart version that fits the cluster, or the reverse"
+                "undo, then deploy with a chart version that fits this version of Kubernetes"
             }
             Self::ClusterUnreachable => {
                 "check that the API server runs on the front end, then retry"
             }
             Self::Cancelled => "retry, or leave the release as it is",
             Self::DiskFull => "free space on the front end, then retry",
-            Self::NoHelm => "reconfigure the infrastructure: its configuration did not end well",
-            Self::Other => "look at the end of the log",
+            Self::NoHelm => {
+                "reconfigure the infrastructure in IM's dashboard, then retry: it did not end well"
+            }
+            Self::Other => "look at the end of the log, mend what it names, then retry",
         }
     }
 }

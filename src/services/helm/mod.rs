@@ -121,9 +121,11 @@ impl HelmError {
         match self {
             Self::Frontend(error) => error.hint(),
             Self::Failed { failure, .. } => failure.hint(),
-            Self::StillRunning => "wait until it ends",
-            Self::Unreadable { .. } => "check the version of helm on the front end",
-            Self::BadRunId | Self::BadSetting { .. } => "correct the configuration",
+            Self::StillRunning => "wait until it ends, then retry",
+            Self::Unreadable { .. } => "check the version of helm on the front end, then retry",
+            Self::BadRunId | Self::BadSetting { .. } => {
+                "correct the bot's configuration, then retry"
+            }
         }
     }
 }
