@@ -1,7 +1,9 @@
 //! What is outside fails: each failure stops the operation with its cause and a way on, and once
 //! it is mended `Retry` ends the deploy as if nothing had been.
 
-use sandbox::discord::Message;
+use std::time::Duration;
+
+use sandbox::discord::Discord;
 use sandbox::dns::Dns;
 use sandbox::faults::{Fault, Hold, On, Place};
 use sandbox::frontend::{HelmFault, SshDoor};
@@ -13,6 +15,7 @@ use crate::scene::{PATIENCE, Scene};
 const HOST: &str = "geo.vm.fedcloud.eu";
 const DEPLOY: &str = "/pangeo deploy name:geo host:geo.vm.fedcloud.eu auth:native";
 const ALWAYS: u32 = 1_000_000;
+const UNDONE: &str = "select count(*) from operations where state = 'undone'";
 
 /// Asks for the deploy and has it approved.
 async fn deploys(scene: &Scene) {
@@ -26,14 +29,11 @@ async fn approved(scene: &Scene) {
     scene.person("ben").reacts(&plan, "✅");
 }
 
-/// Stopped with this cause and this way on.
-async fn stops(scene: &Scene, cause: &str, hint: &str) {
-    let both =
-        |message: &Message| message.says(cause) && message.says(hint) && message.says("stopped");
-    let seen = scene.world.discord.wait_for_message(both, PATIENCE).await;
-    seen.unwrap_or_else(|error| panic!("nobody saw {cause:?} with {hint:?}: {error}"));
-    scene.sees_button("Retry").await;
-    scene.sees_button("Leave").await;
+/// Lets a step that fails have had most of its tries, with their growing pauses.
+async fn was_tried(scene: &Scene, step: &str) {
+    let sql = "update steps set attempts = greatest(attempts, 6) where name = $1";
+    let done = sqlx::query(sql).bind(step).execute(&scene.pool).await;
+    assert_eq!(done.unwrap().rows_affected(), 1);
 }
 
 async fn retry_ends_well(scene: &Scene) {
@@ -73,12 +73,12 @@ async fn a_refused_token_asks_for_a_new_one(pool: PgPool) {
         ALWAYS,
     );
     deploys(&scene).await;
-    stops(
-        &scene,
-        "IM did not create the infrastructure",
-        "renew the access token",
-    )
-    .await;
+    scene
+        .stops(
+            "IM did not create the infrastructure",
+            "renew the access token",
+        )
+        .await;
     faults.clear();
     retry_ends_well(&scene).await;
 }
@@ -93,12 +93,76 @@ async fn an_im_that_fails_is_tried_again_and_then_left_to_people(pool: PgPool) {
         ALWAYS,
     );
     deploys(&scene).await;
-    stops(
-        &scene,
-        "IM did not create the infrastructure",
-        "see whether IM answers",
-    )
-    .await;
+    scene
+        .stops(
+            "IM did not create the infrastructure",
+            "see whether IM answers",
+        )
+        .await;
+    faults.clear();
+    retry_ends_well(&scene).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_im_that_forbids_or_forgets_is_named_wherever_it_is_asked(pool: PgPool) {
+    const FORBIDDEN: &str = "Error Getting Inf. prop: Access to this infrastructure not granted.";
+    const GONE: &str = "Error Getting Inf. prop: Deleted infrastructure.";
+    let scene = Scene::start(pool).await;
+    let faults = scene.world.im.faults();
+    let (state, again) = (On::get("/state"), On::put("/reconfigure"));
+    faults.inject(state.clone(), Fault::answer(403, FORBIDDEN), 1);
+    deploys(&scene).await;
+    for (cause, next, then) in [
+        (
+            "the state of the infrastructure could not be read: IM does not let us use",
+            "ask its owner, then retry",
+            Some((state, Fault::answer(404, GONE))),
+        ),
+        (
+            "the state of the infrastructure could not be read: IM does not know it",
+            "undo this operation and deploy again",
+            Some((again.clone(), Fault::answer(403, FORBIDDEN))),
+        ),
+        (
+            "IM did not take the reconfiguration: IM does not let us use",
+            "ask its owner, then retry",
+            Some((again, Fault::answer(404, GONE))),
+        ),
+        (
+            "IM did not take the reconfiguration: IM does not know it",
+            "undo this operation and deploy again",
+            None,
+        ),
+    ] {
+        let stopped = scene.stops(cause, next).await;
+        let Some((on, fault)) = then else { break };
+        faults.inject(on, fault, 1);
+        let ana = scene.person("ana");
+        ana.presses_on(&stopped, "Retry").await.answer().await;
+    }
+    retry_ends_well(&scene).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_silent_im_is_told_while_it_is_waited_for_and_then_left_to_people(pool: PgPool) {
+    let scene = Scene::start_set(pool, &[("IM_TIMEOUT_S", "1")]).await;
+    let faults = scene.world.im.faults();
+    let silence = Fault::hang(Duration::from_secs(600));
+    faults.inject(On::get("/state"), silence, ALWAYS);
+    deploys(&scene).await;
+    // Nothing has stopped yet.
+    let told = scene
+        .sees("IM does not answer for `GET state`; try 2 of 8 follows")
+        .await;
+    assert!(told.says("running"), "{}", told.text());
+    // The ten minutes until the last try, as the rows see them.
+    was_tried(&scene, "wait-until-configured").await;
+    scene
+        .stops(
+            "IM does not answer for `GET state`",
+            "see whether IM answers",
+        )
+        .await;
     faults.clear();
     retry_ends_well(&scene).await;
 }
@@ -120,26 +184,15 @@ async fn a_launch_that_fails_is_undone_and_leaves_nothing(pool: PgPool) {
     let scene = Scene::start(pool).await;
     scene.world.im.fail_next_launch("No valid host was found");
     deploys(&scene).await;
-    stops(&scene, "wait-until-configured", "undo").await;
-    scene.person("ana").presses("Undo…").await.answer().await;
-    let plan = scene.plan("Undo `deploy` of `geo`").await;
-    scene.person("ben").reacts(&plan, "✅");
-    scene.sees_rests(2).await;
-    let state: String = sqlx::query_scalar("select state from operations")
-        .fetch_one(&scene.pool)
-        .await
-        .unwrap();
-    assert_eq!(state, "undone");
-    assert_eq!(scene.world.im.infrastructure("pangeo-geo"), None);
-    let secrets: i64 =
-        sqlx::query_scalar("select count(*) from secrets where owner_kind = 'cluster'")
-            .fetch_one(&scene.pool)
-            .await
-            .unwrap();
-    assert_eq!(secrets, 0, "secrets of the cluster are left");
+    let stopped = scene.stops("No valid host was found", "undo").await;
+    scene.undoes(&stopped, "`deploy` of `geo`").await;
+    scene.counts(UNDONE, 1).await;
+    assert_eq!(scene.left_over().await, Vec::<String>::new());
     // The name is free again.
     scene.person("ana").runs(DEPLOY).await.answer().await;
-    let again = scene.plan_after(Some(&plan), "Create cluster `geo`").await;
+    let again = scene
+        .plan_after(Some(&stopped), "Create cluster `geo`")
+        .await;
     scene.person("ben").reacts(&again, "✅");
     scene.sees("succeeded").await;
     scene.nothing_unexpected();
@@ -160,12 +213,12 @@ async fn a_wrong_dns_secret_is_asked_for_again(pool: PgPool) {
         .answer()
         .await;
     approved(&scene).await;
-    stops(
-        &scene,
-        "the DNS name could not be pointed",
-        "/pangeo dns set-secret",
-    )
-    .await;
+    scene
+        .stops(
+            "the DNS name could not be pointed",
+            "/pangeo dns set-secret",
+        )
+        .await;
     scene.keeps_dns_secret(HOST).await;
     retry_ends_well(&scene).await;
 }
@@ -181,12 +234,9 @@ async fn a_blocked_dns_host_stops_and_trouble_passes(pool: PgPool) {
     scene.keeps_dns_secret(HOST).await;
     scene.world.dns.set_blocked(HOST, true);
     approved(&scene).await;
-    stops(
-        &scene,
-        "the DNS name could not be pointed",
-        "unblock the host",
-    )
-    .await;
+    scene
+        .stops("the DNS name could not be pointed", "unblock the host")
+        .await;
     scene.world.dns.set_blocked(HOST, false);
     retry_ends_well(&scene).await;
 }
@@ -204,7 +254,9 @@ async fn a_front_end_that_refuses_ssh_is_waited_for(pool: PgPool) {
         .set_ssh(&infrastructure, SshDoor::Refusing)
         .unwrap();
     hold.release();
-    stops(&scene, "the front end could not be used", "retry").await;
+    scene
+        .stops("the front end refuses SSH", "security group")
+        .await;
     scene
         .world
         .front_ends
@@ -227,7 +279,9 @@ async fn a_changed_host_key_stops_and_is_never_accepted(pool: PgPool) {
         .await
         .unwrap();
     hold.release();
-    stops(&scene, "host key", "").await;
+    scene
+        .stops("host key", "whether the machine was reinstalled")
+        .await;
     let before = scene.world.front_ends.commands(&infrastructure).len();
     scene.person("ana").presses("Retry").await.answer().await;
     scene.sees_rests(2).await;
@@ -239,12 +293,67 @@ async fn a_changed_host_key_stops_and_is_never_accepted(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_helm_that_fails_says_why_and_runs_again(pool: PgPool) {
-    let scene = Scene::start(pool).await;
-    scene.world.front_ends.fail_helm(&HelmFault::NotReady, 1);
+async fn each_failure_of_helm_is_named_and_retry_goes_on(pool: PgPool) {
+    const MANY: usize = 50;
+    let scene = Scene::start_set(pool, &[("OPERATIONS_POLL_MS", "20")]).await;
+    let front_ends = &scene.world.front_ends;
+    // Passes by itself.
+    front_ends.fail_helm(&HelmFault::RepositoryUnreachable, 1);
+    front_ends.fail_helm(&HelmFault::NotReady, 1);
     deploys(&scene).await;
-    stops(&scene, "helm failed", "").await;
-    retry_ends_well(&scene).await;
+    for (cause, next, then, times) in [
+        (
+            "helm failed: a part of DaskHub was not ready in time",
+            "pods of the namespace `daskhub`",
+            HelmFault::RolledBack,
+            1,
+        ),
+        (
+            "helm failed: the new revision failed and helm rolled it back",
+            "the part that was not ready, mend it, then retry",
+            HelmFault::AlreadyExists,
+            1,
+        ),
+        (
+            "helm failed: the release was installed by somebody else",
+            "ask who else works on this cluster",
+            HelmFault::ClusterUnreachable,
+            MANY,
+        ),
+        (
+            "Kubernetes cluster unreachable",
+            "the API server runs on the front end, then retry",
+            HelmFault::HookNotReady,
+            MANY,
+        ),
+        (
+            "helm failed: the images were not pulled to the nodes in time",
+            "retry: the images pulled so far are kept",
+            HelmFault::Hang,
+            1,
+        ),
+    ] {
+        let stopped = scene.stops(cause, next).await;
+        front_ends.heal_helm();
+        front_ends.fail_helm(&then, times);
+        let ana = scene.person("ana");
+        ana.presses_on(&stopped, "Retry").await.answer().await;
+        if then == HelmFault::ClusterUnreachable {
+            was_tried(&scene, "install-daskhub").await;
+        }
+    }
+    let infrastructure = the_infrastructure(&scene);
+    let runs = |_: &Discord| (front_ends.helms_running(&infrastructure) == 1).then_some(());
+    let hangs = scene.world.discord.wait_until(PATIENCE, runs).await;
+    hangs.unwrap();
+    front_ends.fail_helm(&HelmFault::Slow(Duration::from_millis(100)), 1);
+    scene.ends_hanging_helm(&infrastructure).await;
+    scene.sees("succeeded").await;
+    let releases = front_ends.releases(&infrastructure);
+    assert_eq!(releases.last().unwrap().status, "deployed");
+    let pending = releases.iter().any(|one| one.status.starts_with("pending"));
+    assert!(!pending, "{releases:#?}");
+    scene.nothing_unexpected();
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -260,7 +369,9 @@ async fn a_full_disk_on_the_front_end_is_named(pool: PgPool) {
         .fill_disk(&infrastructure, true)
         .unwrap();
     hold.release();
-    stops(&scene, "disk", "").await;
+    scene
+        .stops("no space is left on the disk", "free space")
+        .await;
     scene
         .world
         .front_ends
@@ -275,7 +386,12 @@ async fn a_hub_that_answers_502_is_waited_for_and_then_named(pool: PgPool) {
     let faults = scene.world.front_ends.hub_faults();
     faults.inject(On::any(), Fault::answer(502, "Bad Gateway"), ALWAYS);
     deploys(&scene).await;
-    stops(&scene, "the hub does not answer as it should", "").await;
+    scene
+        .stops(
+            "the hub does not answer as it should",
+            "above all hub and proxy",
+        )
+        .await;
     faults.clear();
     retry_ends_well(&scene).await;
 }
@@ -288,7 +404,7 @@ async fn a_cancelled_deploy_is_left_and_taken_up_again(pool: PgPool) {
     hold.reached().await;
     scene.person("ana").presses("Cancel").await.answer().await;
     hold.release();
-    stops(&scene, "cancelled it", "undo").await;
+    scene.stops("cancelled it", "undo").await;
     scene.person("ana").presses("Leave").await.answer().await;
     let list = scene
         .person("vic")

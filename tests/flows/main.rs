@@ -7,6 +7,7 @@ mod deploy;
 mod destroy;
 mod effects;
 mod every_command;
+mod every_step;
 mod failures;
 mod kill;
 mod logs;
@@ -18,5 +19,6 @@ mod scene;
 mod token;
 mod two_bots;
 mod undo;
+mod undo_killed;
 
 use pangeo_bot::store::MIGRATOR;

@@ -53,6 +53,17 @@ impl Scene {
         Self::start_told(pool, more, &[]).await
     }
 
+    /// The same with keys of the configuration set by their variables, such as
+    /// `("IM_TIMEOUT_S", "1")`.
+    pub(crate) async fn start_set(pool: PgPool, keys: &[(&str, &str)]) -> Self {
+        let variables: Vec<(String, &str)> = keys
+            .iter()
+            .map(|(key, value)| (format!("PANGEO_BOT_{key}"), *value))
+            .collect();
+        let told: Vec<(&str, &str)> = variables.iter().map(|(n, v)| (n.as_str(), *v)).collect();
+        Self::start_told(pool, "", &told).await
+    }
+
     /// The same with variables that override keys of the configuration.
     pub(crate) async fn start_told(pool: PgPool, more: &str, told: &[(&str, &str)]) -> Self {
         let dir = std::env::temp_dir().join(format!("flow-{}", uuid::Uuid::new_v4().simple()));
@@ -132,6 +143,82 @@ impl Scene {
             }
             assert!(began.elapsed() < PATIENCE, "it rested {rests} times");
         }
+    }
+
+    /// Waits until an operation stopped with this cause, a hint with this next step, and every way
+    /// on: retry, undo, leave.
+    pub(crate) async fn stops(&self, cause: &str, next: &str) -> Message {
+        assert!(!next.is_empty(), "a stop names the next step");
+        let hints = |text: &str| {
+            let mut lines = text.lines().map(|line| line.trim_start_matches("| "));
+            lines.any(|line| line.starts_with("hint: ") && line.contains(next))
+        };
+        let offers = |message: &Message| {
+            let buttons = message.buttons();
+            ["Retry", "Undo…", "Leave"]
+                .iter()
+                .all(|label| buttons.iter().any(|button| button.label == *label))
+        };
+        let stopped = |message: &Message| {
+            message.says("stopped")
+                && message.says(cause)
+                && hints(&message.text())
+                && offers(message)
+        };
+        self.world
+            .discord
+            .wait_for_message(stopped, PATIENCE)
+            .await
+            .unwrap_or_else(|error| panic!("no stop by {cause:?} with {next:?}: {error}"))
+    }
+
+    /// Asks by the button of a stopped operation to undo it, and has that approved.
+    pub(crate) async fn undoes(&self, stopped: &Message, what: &str) {
+        let ana = self.person("ana");
+        ana.presses_on(stopped, "Undo…").await.answer().await;
+        let plan = self.plan(&format!("Undo {what}")).await;
+        self.person("ben").reacts(&plan, "✅");
+    }
+
+    /// Kills a helm that hangs, as an administrator of the front end would.
+    pub(crate) async fn ends_hanging_helm(&self, infrastructure: &str) {
+        let front_ends = &self.world.front_ends;
+        let killed = front_ends.kill_helm(infrastructure, "KILL").await.unwrap();
+        assert_eq!(killed, 1);
+    }
+
+    /// Waits until a query answers this number.
+    pub(crate) async fn counts(&self, sql: &'static str, wanted: i64) {
+        let mut look = tokio::time::interval(Duration::from_millis(50));
+        let began = std::time::Instant::now();
+        loop {
+            look.tick().await;
+            let count: i64 = sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap();
+            if count == wanted {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{sql}: {count}, not {wanted}");
+        }
+    }
+
+    /// What is there although nothing was made or all was undone: in the world, and secrets.
+    pub(crate) async fn left_over(&self) -> Vec<String> {
+        let world = &self.world;
+        let infrastructures = world.im.infrastructures().into_iter();
+        let mut left: Vec<String> = infrastructures
+            .map(|view| format!("infrastructure {} {:?}", view.id, view.name))
+            .collect();
+        let machines = world.front_ends.infrastructures().into_iter();
+        left.extend(machines.map(|id| format!("front end of {id}")));
+        let records = world.dns.records().into_iter();
+        left.extend(records.map(|(name, ip)| format!("DNS record {name} {ip}")));
+        let secrets: Vec<String> =
+            sqlx::query_scalar("select name from secrets where owner_kind = 'cluster'")
+                .fetch_all(&self.pool)
+                .await
+                .unwrap();
+        left.extend(secrets.into_iter().map(|name| format!("secret {name}")));
+        left
     }
 
     /// Waits for a plan that is posted in full: the bot adds its own reactions last.

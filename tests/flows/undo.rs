@@ -1,107 +1,117 @@
-//! The bot is killed during an undo: the world ends clean, and it is said once.
+//! What stopped or was cancelled is undone: nothing is left, or it is said what.
 
-use sandbox::discord::Message;
 use sandbox::faults::{On, Place};
+use sandbox::frontend::HelmFault;
 use sqlx::PgPool;
 
-use pangeo_bot::domain::deploy::STEPS;
-
 use crate::MIGRATOR;
-use crate::kill::{DEPLOY, Effect, HOST, Point, all_is_clean, arm, kill_there, start_again};
 use crate::scene::Scene;
 
-/// The steps whose undo changes something outside or forgets secrets: the bot is also killed
-/// before their intent.
-const EFFECTIVE: [&str; 4] = [
-    "create-infrastructure",
-    "keep-access",
-    "point-dns-name",
-    "install-daskhub",
-];
+const HOST: &str = "geo.vm.fedcloud.eu";
+const DEPLOY: &str = "/pangeo deploy name:geo host:geo.vm.fedcloud.eu auth:native";
+const UNDONE: &str = "select count(*) from operations where state = 'undone'";
 
-/// The effects of an undo, in their order.
-const EFFECTS: [Effect; 2] = [
-    Effect::Command("helm uninstall"),
-    Effect::Im(|| On::delete("/infrastructures/")),
-];
-
-/// A deploy that was cancelled before its last step, and the plan to undo it. The bot was killed
-/// after an effect of it, if one is given.
-async fn to_undo(pool: PgPool, killed_after: Option<Effect>) -> (Scene, Message) {
-    let mut scene = Scene::start(pool).await;
+/// Asks for the deploy and has it approved.
+async fn deploys(scene: &Scene) {
     scene.keeps_dns_secret(HOST).await;
-    let hub = scene.world.front_ends.hub_faults();
-    let hold = hub.hold(On::any(), Place::Before);
     scene.person("ana").runs(DEPLOY).await.answer().await;
     let plan = scene.plan("Create cluster `geo`").await;
-    let held = killed_after.map(|effect| effect.hold(&scene, Place::After));
     scene.person("ben").reacts(&plan, "✅");
-    if let Some(held) = held {
-        held.kill(&mut scene.bot).await;
-        start_again(&mut scene, None).await;
-    }
+}
+
+/// Lets the step that waits have begun four hours ago.
+async fn four_hours_pass(scene: &Scene, step: &str) {
+    let sql = "update steps set intent_at = intent_at - interval '4 hours' where name = $1";
+    let done = sqlx::query(sql).bind(step).execute(&scene.pool).await;
+    assert_eq!(done.unwrap().rows_affected(), 1);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_deploy_that_is_cancelled_on_the_way_is_undone_and_leaves_nothing(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    // All its effects are there, only the hub was not asked yet.
+    let faults = scene.world.front_ends.hub_faults();
+    let hold = faults.hold(On::any(), Place::Before);
+    deploys(&scene).await;
     hold.reached().await;
-    scene.person("ana").presses("Cancel").await.answer().await;
+    let runs = scene.sees_button("Cancel").await;
+    let ana = scene.person("ana");
+    ana.presses_on(&runs, "Cancel").await.answer().await;
     hold.release();
-    scene.sees("cancelled it").await;
-    scene.person("ana").presses("Undo…").await.answer().await;
-    let undo = scene.plan("Undo `deploy` of `geo`").await;
-    (scene, undo)
+    let stopped = scene.stops("cancelled it", "undo what was done").await;
+    assert!(scene.world.dns.lookup(HOST).is_some());
+    scene.undoes(&stopped, "`deploy` of `geo`").await;
+    scene.counts(UNDONE, 1).await;
+    let told = scene.sees("everything that can be undone is undone").await;
+    assert!(!told.says("stays"), "{}", told.text());
+    assert_eq!(scene.left_over().await, Vec::<String>::new());
+    assert_eq!(scene.world.dns.delete_calls().len(), 1);
+    scene.nothing_unexpected();
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn killed_at_every_step_an_undo_ends_clean(pool: PgPool) {
-    let (mut scene, undo) = to_undo(pool, None).await;
-    let mut points = Vec::new();
-    for step in STEPS
-        .iter()
-        .rev()
-        .filter(|step| **step != "record-revision")
-    {
-        if EFFECTIVE.contains(step) {
-            points.push(Point::Step(step, "running"));
-        }
-        let end = if *step == "point-dns-name" {
-            "left"
-        } else {
-            "undone"
-        };
-        points.push(Point::Step(step, end));
+async fn an_undo_says_what_it_had_to_leave(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    scene
+        .world
+        .front_ends
+        .fail_helm(&HelmFault::AlreadyExists, 1);
+    deploys(&scene).await;
+    let stopped = scene.stops("installed by somebody else", "retry").await;
+    // The service takes no change of the name any more, so that its record stays.
+    scene.world.dns.set_blocked(HOST, true);
+    scene.undoes(&stopped, "`deploy` of `geo`").await;
+    scene.counts(UNDONE, 1).await;
+    let told = scene.sees("everything that can be undone is undone").await;
+    for words in ["point-dns-name", "stays", "may still point to", "portal"] {
+        assert!(told.says(words), "no {words:?} in {}", told.text());
     }
-    arm(&scene.pool, points[0]).await;
-    scene.person("ben").reacts(&undo, "✅");
-    for (at, point) in points.iter().enumerate() {
-        kill_there(&mut scene, *point).await;
-        start_again(&mut scene, points.get(at + 1).copied()).await;
-    }
-    all_is_clean(&scene).await;
+    let left = scene.left_over().await;
+    assert!(left.len() == 1 && left[0].contains("DNS"), "{left:?}");
+    scene.nothing_unexpected();
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn killed_around_every_effect_an_undo_ends_clean(pool: PgPool) {
-    let (mut scene, undo) = to_undo(pool, None).await;
-    let places = [Place::Before, Place::After];
-    let all = EFFECTS
-        .iter()
-        .flat_map(|effect| places.map(|place| (*effect, place)));
-    let all: Vec<(Effect, Place)> = all.collect();
-    let mut held = all[0].0.hold(&scene, all[0].1);
-    scene.person("ben").reacts(&undo, "✅");
-    for (effect, place) in &all[1..] {
-        held.kill(&mut scene.bot).await;
-        held = effect.hold(&scene, *place);
-        start_again(&mut scene, None).await;
-    }
-    held.kill(&mut scene.bot).await;
-    start_again(&mut scene, None).await;
-    all_is_clean(&scene).await;
+async fn a_configuration_that_fails_shows_its_words_and_is_undone(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    scene.world.im.fail_next_configure();
+    deploys(&scene).await;
+    let cause = "IM could not configure it";
+    let stopped = scene
+        .stops(cause, "reconfigure it in IM's dashboard and retry")
+        .await;
+    let excerpt = "Timeout when waiting for search string 200 OK";
+    assert!(stopped.says(excerpt), "{}", stopped.text());
+    scene.undoes(&stopped, "`deploy` of `geo`").await;
+    scene.counts(UNDONE, 1).await;
+    assert_eq!(scene.left_over().await, Vec::<String>::new());
+    scene.nothing_unexpected();
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_name_whose_update_was_not_answered_is_told_to_stay(pool: PgPool) {
-    let update = Effect::Dns(|| On::get("/nic/update"));
-    let (scene, undo) = to_undo(pool, Some(update)).await;
-    scene.person("ben").reacts(&undo, "✅");
-    all_is_clean(&scene).await;
-    scene.sees("`point-dns-name` stays").await;
+async fn a_vm_that_stays_pending_is_named_at_the_limit_and_undone(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    scene.world.im.next_launch_stays_pending();
+    deploys(&scene).await;
+    scene.sees("IM: pending").await;
+    four_hours_pass(&scene, "wait-until-configured").await;
+    let (cause, next) = (
+        "it has waited for 3 hours: IM: pending",
+        "in IM's dashboard",
+    );
+    let stopped = scene.stops(cause, next).await;
+    // A retry waits as long again instead of stopping at once.
+    let ana = scene.person("ana");
+    ana.presses_on(&stopped, "Retry").await.answer().await;
+    scene
+        .counts("select count(*) from operations where state = 'waiting'", 1)
+        .await;
+    four_hours_pass(&scene, "wait-until-configured").await;
+    scene.sees_rests(2).await;
+    scene
+        .undoes(&scene.stops(cause, next).await, "`deploy` of `geo`")
+        .await;
+    scene.counts(UNDONE, 1).await;
+    assert_eq!(scene.left_over().await, Vec::<String>::new());
+    scene.nothing_unexpected();
 }

@@ -1,0 +1,252 @@
+//! What holds for every step of every command file that has steps, without being asked: run twice
+//! it has its effect once, and wherever an operation ends for good, undoing it leaves what was there
+//! before and says what else stays.
+//!
+//! Triggers in the test's own database make the two cases out of results that the bot records, as
+//! if its process had died before: the effect is made, its result is lost.
+
+use std::collections::BTreeMap;
+
+use pangeo_bot::commands::Catalogue;
+use pangeo_bot::operations::start;
+use sandbox::discord::Message;
+use sandbox::world::BOT_USER;
+use sqlx::PgPool;
+
+use crate::MIGRATOR;
+use crate::scene::Scene;
+
+/// Drops the first result of each step, in both directions, so that the step runs again at once.
+const EACH_TWICE: &str = "
+    create table test_twice (operation uuid, step text, state text, unique (operation, step, state));
+    create function test_twice() returns trigger language plpgsql as $$
+    begin
+        insert into test_twice values (new.operation_id, new.name, new.state) on conflict do nothing;
+        if found then
+            return old;
+        end if;
+        return new;
+    end $$;
+    create trigger test_twice before update on steps for each row
+        when (old.state = 'running' and new.state in ('done', 'undone', 'left'))
+        execute function test_twice();";
+
+const NO_MORE_TWICE: &str = "
+    drop trigger test_twice on steps; drop function test_twice; drop table test_twice;";
+
+/// Turns the result of a chosen step of a target into the end of its operation's time.
+const FAILS_AT: &str = "
+    create table test_fails (target text primary key, step text not null);
+    create function test_fails() returns trigger language plpgsql as $$
+    begin
+        delete from test_fails using operations
+            where operations.id = new.operation_id and test_fails.target = operations.target
+              and test_fails.step = new.name;
+        if found then
+            update operations set deadline = now() - interval '1 minute' where id = new.operation_id;
+            new := old;
+            new.state := 'failed';
+            new.error := 'made to fail by the test';
+        end if;
+        return new;
+    end $$;
+    create trigger test_fails before update on steps for each row
+        when (old.state = 'running' and new.state = 'done') execute function test_fails();";
+
+/// The commands with steps of their own, and these.
+fn commands_with_steps() -> Vec<(String, Vec<String>)> {
+    let catalogue = Catalogue::built_in(&start::known_steps()).unwrap();
+    let commands = catalogue.commands().filter_map(|command| {
+        let steps = command.operation.as_ref()?.steps.clone();
+        (!steps.is_empty()).then(|| (command.name(), steps))
+    });
+    commands.collect()
+}
+
+/// Asks for a command on a cluster of this name; its plan. A new command file needs a line here.
+async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
+    let ana = scene.person("ana");
+    match command {
+        "deploy" => {
+            let host = format!("{name}.vm.fedcloud.eu");
+            scene.keeps_dns_secret(&host).await;
+            let typed = format!("/pangeo deploy name:{name} host:{host} auth:native");
+            ana.runs(&typed).await.answer().await;
+        }
+        "token renew" => {
+            let typed = format!("/pangeo token renew name:{name}");
+            let modal = ana.runs(&typed).await.modal().await;
+            let hour = chrono::Duration::minutes(60);
+            let token = scene.world.checkin.mint_token(BOT_USER, hour).unwrap();
+            ana.fills(&modal, &[("token", &token)]).await.answer().await;
+        }
+        other => panic!("say how `{other}` is asked for, so that its steps are tried"),
+    }
+    scene.plan(&format!("{command} {name}\n")).await
+}
+
+/// Has it approved, too.
+async fn begins(scene: &Scene, command: &str, name: &str) {
+    let plan = asks(scene, command, name).await;
+    scene.person("ben").reacts(&plan, "✅");
+}
+
+/// Deploys what a command works on, if it works on what is there.
+async fn prepares(scene: &Scene, command: &str, names: &[String]) {
+    if command == "deploy" {
+        return;
+    }
+    for name in names {
+        begins(scene, "deploy", name).await;
+    }
+    for name in names {
+        scene.sees(&format!("deploy {name} · succeeded")).await;
+    }
+}
+
+async fn set_up(scene: &Scene, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(&scene.pool).await.unwrap();
+}
+
+/// How much was changed outside and recorded, by kind.
+async fn effects(scene: &Scene) -> BTreeMap<String, i64> {
+    let mut effects = BTreeMap::new();
+    let world = &scene.world;
+    for request in world.im.faults().requests() {
+        if request.method != "GET" {
+            let path = request.path.replace(char::is_numeric, "");
+            let kind = path
+                .split(['/', '?'])
+                .filter(|part| part.len() != 36 && !part.contains('-'));
+            let kind: Vec<&str> = kind.collect();
+            *effects
+                .entry(format!("{} {}", request.method, kind.join("/")))
+                .or_insert(0) += 1;
+        }
+    }
+    let add = |effects: &mut BTreeMap<String, i64>, kind: &str, count: usize| {
+        effects.insert(kind.to_owned(), i64::try_from(count).unwrap());
+    };
+    add(&mut effects, "DNS updates", world.dns.update_calls().len());
+    add(&mut effects, "DNS deletes", world.dns.delete_calls().len());
+    let front_ends = world.front_ends.infrastructures();
+    let runs: u32 = front_ends
+        .iter()
+        .map(|id| world.front_ends.helm_runs(id))
+        .sum();
+    add(&mut effects, "runs of helm", usize::try_from(runs).unwrap());
+    add(&mut effects, "front ends", front_ends.len());
+    for table in ["secrets", "revisions", "clusters"] {
+        let sql = format!("select count(*) from {table}");
+        let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&scene.pool)
+            .await
+            .unwrap();
+        effects.insert(format!("rows of {table}"), rows);
+    }
+    effects
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn each_step_run_twice_has_its_effect_once(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    for (n, (command, steps)) in commands_with_steps().into_iter().enumerate() {
+        let names = [format!("once{n}"), format!("twice{n}")];
+        prepares(&scene, &command, &names).await;
+        let before = effects(&scene).await;
+        begins(&scene, &command, &names[0]).await;
+        scene
+            .sees(&format!("{command} {} · succeeded", names[0]))
+            .await;
+        let once = effects(&scene).await;
+
+        set_up(&scene, EACH_TWICE).await;
+        begins(&scene, &command, &names[1]).await;
+        scene
+            .sees(&format!("{command} {} · succeeded", names[1]))
+            .await;
+        let twice = effects(&scene).await;
+        let dropped = i64::try_from(steps.len()).unwrap();
+        scene
+            .counts("select count(*) from test_twice", dropped)
+            .await;
+        set_up(&scene, NO_MORE_TWICE).await;
+
+        for (kind, count) in &twice {
+            let was = |effects: &BTreeMap<String, i64>| *effects.get(kind).unwrap_or(&0);
+            let by_one = was(&once) - was(&before);
+            assert_eq!(count - was(&once), by_one, "{command}: {kind}");
+        }
+    }
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_operation_that_ends_at_any_step_is_undone_and_says_what_stays(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    for resource in ["cores", "ram", "instances", "floating_ips"] {
+        scene.world.im.set_quota(resource, 0.0, 100_000.0);
+    }
+    let mut cases = Vec::new();
+    for (c, (command, steps)) in commands_with_steps().into_iter().enumerate() {
+        let names: Vec<String> = (0..steps.len()).map(|s| format!("c{c}s{s}")).collect();
+        prepares(&scene, &command, &names).await;
+        let steps = steps.into_iter().zip(names);
+        cases.extend(steps.map(|(step, name)| (command.clone(), step, name)));
+    }
+    let (there, created) = (scene.left_over().await, scene.world.im.create_calls());
+    let phases = "select string_agg(name || ' ' || phase, ', ' order by name) from clusters
+                  where phase <> 'removed'";
+    let stand: Option<String> = sqlx::query_scalar(phases)
+        .fetch_one(&scene.pool)
+        .await
+        .unwrap();
+    set_up(&scene, FAILS_AT).await;
+    set_up(&scene, EACH_TWICE).await;
+    let mut plans = Vec::new();
+    for (command, step, name) in &cases {
+        sqlx::query("insert into test_fails values ($1, $2)")
+            .bind(name)
+            .bind(step)
+            .execute(&scene.pool)
+            .await
+            .unwrap();
+        plans.push(asks(&scene, command, name).await);
+    }
+    // All at once: the bot works on some and lets the others wait.
+    for plan in &plans {
+        scene.person("ben").reacts(plan, "✅");
+    }
+    let mut stops = Vec::new();
+    for (command, step, name) in &cases {
+        let title = format!("{command} {name} · stopped");
+        let stopped = scene.stops(&title, "see what holds that step up").await;
+        assert!(stopped.says(step), "{}", stopped.text());
+        stops.push((stopped, format!("`{command}` of `{name}`")));
+    }
+    for (stopped, what) in &stops {
+        scene.undoes(stopped, what).await;
+    }
+    let undone = "select count(*) from operations where state = 'undone'";
+    let all = i64::try_from(cases.len()).unwrap();
+    scene.counts(undone, all).await;
+    assert_eq!(scene.left_over().await, there);
+    let still: Option<String> = sqlx::query_scalar(phases)
+        .fetch_one(&scene.pool)
+        .await
+        .unwrap();
+    assert_eq!(still, stand);
+    // The deploys had made what they make: the test is not about nothing.
+    assert!(scene.world.im.create_calls() > created);
+    let left = "select distinct name, error from steps where state = 'left'";
+    let left: Vec<(String, Option<String>)> =
+        sqlx::query_as(left).fetch_all(&scene.pool).await.unwrap();
+    for (step, what) in left {
+        let what = what.unwrap_or_default();
+        assert!(!what.is_empty(), "`{step}` does not say what stays");
+        scene
+            .sees(&format!("{step}`** stays: {}", &what[..20]))
+            .await;
+    }
+    scene.nothing_unexpected();
+}
