@@ -90,7 +90,7 @@ fn check_urls(config: &Config, problems: &mut Vec<ConfigProblem>) {
 }
 
 fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
-    let numbers: [(&str, u64, RangeInclusive<u64>); 9] = [
+    let numbers: [(&str, u64, RangeInclusive<u64>); 10] = [
         (
             "database.max_connections",
             config.database.max_connections.into(),

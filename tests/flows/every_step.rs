@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use pangeo_bot::commands::Catalogue;
 use pangeo_bot::operations::start;
 use sandbox::discord::Message;
+use sandbox::faults::On;
 use sandbox::world::BOT_USER;
 use sqlx::PgPool;
 
@@ -34,6 +35,9 @@ const EACH_TWICE: &str = "
 const NO_MORE_TWICE: &str = "
     drop trigger test_twice on steps; drop function test_twice; drop table test_twice;";
 
+const NO_MORE_FAILS: &str = "
+    drop trigger test_fails on steps; drop function test_fails; drop table test_fails;";
+
 /// Turns the result of a chosen step of a target into the end of its operation's time.
 const FAILS_AT: &str = "
     create table test_fails (target text primary key, step text not null);
@@ -53,14 +57,50 @@ const FAILS_AT: &str = "
     create trigger test_fails before update on steps for each row
         when (old.state = 'running' and new.state = 'done') execute function test_fails();";
 
-/// The commands with steps of their own, and these.
-fn commands_with_steps() -> Vec<(String, Vec<String>)> {
-    let catalogue = Catalogue::built_in(&start::known_steps()).unwrap();
-    let commands = catalogue.commands().filter_map(|command| {
-        let steps = command.operation.as_ref()?.steps.clone();
-        (!steps.is_empty()).then(|| (command.name(), steps))
-    });
-    commands.collect()
+/// A command with steps of its own.
+struct Steps {
+    command: String,
+    steps: Vec<String>,
+    /// How many must approve.
+    needed: usize,
+}
+
+impl Steps {
+    fn of_all() -> Vec<Self> {
+        let catalogue = Catalogue::built_in(&start::known_steps()).unwrap();
+        let commands = catalogue.commands().filter_map(|command| {
+            let steps = command.operation.as_ref()?.steps.clone();
+            let needed = command.approvals.as_ref().map_or(0, |a| a.needed);
+            (!steps.is_empty()).then(|| Self {
+                command: command.name(),
+                steps,
+                needed: usize::try_from(needed).unwrap(),
+            })
+        });
+        commands.collect()
+    }
+
+    /// Whether it works on a cluster that is there.
+    fn needs_cluster(&self) -> bool {
+        self.command != "deploy"
+    }
+
+    /// Whether an undo brings back what was there: what is deleted does not come back.
+    fn can_be_undone(&self) -> bool {
+        self.command != "destroy"
+    }
+
+    fn approve(&self, scene: &Scene, plan: &Message) {
+        for name in ["ben", "eva"].iter().take(self.needed) {
+            scene.person(name).reacts(plan, "✅");
+        }
+    }
+
+    /// Asks for it and has it approved.
+    async fn begins(&self, scene: &Scene, name: &str) {
+        let plan = asks(scene, &self.command, name).await;
+        self.approve(scene, &plan);
+    }
 }
 
 /// Asks for a command on a cluster of this name; its plan. A new command file needs a line here.
@@ -80,24 +120,24 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let token = scene.world.checkin.mint_token(BOT_USER, hour).unwrap();
             ana.fills(&modal, &[("token", &token)]).await.answer().await;
         }
+        "destroy" => {
+            let typed = format!("/pangeo destroy name:{name}");
+            let modal = ana.runs(&typed).await.modal().await;
+            ana.fills(&modal, &[("name", name)]).await.answer().await;
+        }
         other => panic!("say how `{other}` is asked for, so that its steps are tried"),
     }
     scene.plan(&format!("{command} {name}\n")).await
 }
 
-/// Has it approved, too.
-async fn begins(scene: &Scene, command: &str, name: &str) {
-    let plan = asks(scene, command, name).await;
-    scene.person("ben").reacts(&plan, "✅");
-}
-
 /// Deploys what a command works on, if it works on what is there.
-async fn prepares(scene: &Scene, command: &str, names: &[String]) {
-    if command == "deploy" {
+async fn prepares(scene: &Scene, steps: &Steps, names: &[String]) {
+    if !steps.needs_cluster() {
         return;
     }
     for name in names {
-        begins(scene, "deploy", name).await;
+        let plan = asks(scene, "deploy", name).await;
+        scene.person("ben").reacts(&plan, "✅");
     }
     for name in names {
         scene.sees(&format!("deploy {name} · succeeded")).await;
@@ -113,22 +153,24 @@ async fn effects(scene: &Scene) -> BTreeMap<String, i64> {
     let mut effects = BTreeMap::new();
     let world = &scene.world;
     for request in world.im.faults().requests() {
-        if request.method != "GET" {
-            let path = request.path.replace(char::is_numeric, "");
-            let kind = path
-                .split(['/', '?'])
-                .filter(|part| part.len() != 36 && !part.contains('-'));
-            let kind: Vec<&str> = kind.collect();
-            *effects
-                .entry(format!("{} {}", request.method, kind.join("/")))
-                .or_insert(0) += 1;
+        // A delete is repeated until IM has begun with it; what counts is what was deleted.
+        if request.method == "POST" || request.method == "PUT" {
+            let path = request.path.split('?').next().unwrap_or_default();
+            let parts = path.split('/').filter(|part| !part.contains('-'));
+            let path: Vec<&str> = parts.collect();
+            let kind = format!("{} {}", request.method, path.join("/"));
+            *effects.entry(kind).or_insert(0) += 1;
         }
     }
     let add = |effects: &mut BTreeMap<String, i64>, kind: &str, count: usize| {
         effects.insert(kind.to_owned(), i64::try_from(count).unwrap());
     };
-    add(&mut effects, "DNS updates", world.dns.update_calls().len());
-    add(&mut effects, "DNS deletes", world.dns.delete_calls().len());
+    let dns = world.dns.faults();
+    for call in ["/nic/update", "/nic/delete"] {
+        add(&mut effects, call, dns.count(&On::get(call)));
+    }
+    let deleted = usize::try_from(world.im.delete_calls()).unwrap();
+    add(&mut effects, "deleted infrastructures", deleted);
     let front_ends = world.front_ends.infrastructures();
     let runs: u32 = front_ends
         .iter()
@@ -150,32 +192,28 @@ async fn effects(scene: &Scene) -> BTreeMap<String, i64> {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn each_step_run_twice_has_its_effect_once(pool: PgPool) {
     let scene = Scene::start(pool).await;
-    for (n, (command, steps)) in commands_with_steps().into_iter().enumerate() {
+    for (n, command) in Steps::of_all().into_iter().enumerate() {
         let names = [format!("once{n}"), format!("twice{n}")];
+        let title = |name: &str| format!("{} {name} · succeeded", command.command);
         prepares(&scene, &command, &names).await;
         let before = effects(&scene).await;
-        begins(&scene, &command, &names[0]).await;
-        scene
-            .sees(&format!("{command} {} · succeeded", names[0]))
-            .await;
+        command.begins(&scene, &names[0]).await;
+        scene.sees(&title(&names[0])).await;
         let once = effects(&scene).await;
 
         set_up(&scene, EACH_TWICE).await;
-        begins(&scene, &command, &names[1]).await;
-        scene
-            .sees(&format!("{command} {} · succeeded", names[1]))
-            .await;
+        command.begins(&scene, &names[1]).await;
+        scene.sees(&title(&names[1])).await;
         let twice = effects(&scene).await;
-        let dropped = i64::try_from(steps.len()).unwrap();
-        scene
-            .counts("select count(*) from test_twice", dropped)
-            .await;
+        let dropped = i64::try_from(command.steps.len()).unwrap();
+        let rows = "select count(*) from test_twice";
+        scene.counts(rows, dropped).await;
         set_up(&scene, NO_MORE_TWICE).await;
 
         for (kind, count) in &twice {
             let was = |effects: &BTreeMap<String, i64>| *effects.get(kind).unwrap_or(&0);
             let by_one = was(&once) - was(&before);
-            assert_eq!(count - was(&once), by_one, "{command}: {kind}");
+            assert_eq!(count - was(&once), by_one, "{}: {kind}", command.command);
         }
     }
     scene.nothing_unexpected();
@@ -187,66 +225,75 @@ async fn an_operation_that_ends_at_any_step_is_undone_and_says_what_stays(pool: 
     for resource in ["cores", "ram", "instances", "floating_ips"] {
         scene.world.im.set_quota(resource, 0.0, 100_000.0);
     }
-    let mut cases = Vec::new();
-    for (c, (command, steps)) in commands_with_steps().into_iter().enumerate() {
-        let names: Vec<String> = (0..steps.len()).map(|s| format!("c{c}s{s}")).collect();
+    for (c, command) in Steps::of_all().into_iter().enumerate() {
+        let names: Vec<String> = (0..command.steps.len())
+            .map(|s| format!("c{c}s{s}"))
+            .collect();
         prepares(&scene, &command, &names).await;
-        let steps = steps.into_iter().zip(names);
-        cases.extend(steps.map(|(step, name)| (command.clone(), step, name)));
+        let there = (scene.left_over().await, clusters(&scene).await);
+        set_up(&scene, FAILS_AT).await;
+        set_up(&scene, EACH_TWICE).await;
+        ends_at_each_step(&scene, &command, &names).await;
+        if command.can_be_undone() {
+            let now = (scene.left_over().await, clusters(&scene).await);
+            assert_eq!(now, there, "{}", command.command);
+        }
+        set_up(&scene, NO_MORE_TWICE).await;
+        set_up(&scene, NO_MORE_FAILS).await;
     }
-    let (there, created) = (scene.left_over().await, scene.world.im.create_calls());
-    let phases = "select string_agg(name || ' ' || phase, ', ' order by name) from clusters
-                  where phase <> 'removed'";
-    let stand: Option<String> = sqlx::query_scalar(phases)
-        .fetch_one(&scene.pool)
+    // The deploys had made what they make: the test is not about nothing.
+    assert!(scene.world.im.delete_calls() > 0);
+    let left = "select distinct name, error from steps where state = 'left'";
+    let left: Vec<(String, Option<String>)> =
+        sqlx::query_as(left).fetch_all(&scene.pool).await.unwrap();
+    for (step, what) in left {
+        assert!(
+            what.is_some_and(|what| !what.is_empty()),
+            "{step}: no words"
+        );
+        scene.sees(&format!("{step}`** stays: ")).await;
+    }
+    scene.nothing_unexpected();
+}
+
+/// The clusters that are there, with their phases.
+async fn clusters(scene: &Scene) -> Vec<String> {
+    let sql = "select name || ' ' || phase from clusters where phase <> 'removed' order by name";
+    sqlx::query_scalar(sql)
+        .fetch_all(&scene.pool)
         .await
-        .unwrap();
-    set_up(&scene, FAILS_AT).await;
-    set_up(&scene, EACH_TWICE).await;
+        .unwrap()
+}
+
+/// Runs the command on each name, where it ends at the step of the same place, and undoes it.
+async fn ends_at_each_step(scene: &Scene, command: &Steps, names: &[String]) {
     let mut plans = Vec::new();
-    for (command, step, name) in &cases {
+    for (name, step) in names.iter().zip(&command.steps) {
         sqlx::query("insert into test_fails values ($1, $2)")
             .bind(name)
             .bind(step)
             .execute(&scene.pool)
             .await
             .unwrap();
-        plans.push(asks(&scene, command, name).await);
+        plans.push(asks(scene, &command.command, name).await);
     }
     // All at once: the bot works on some and lets the others wait.
     for plan in &plans {
-        scene.person("ben").reacts(plan, "✅");
+        command.approve(scene, plan);
     }
     let mut stops = Vec::new();
-    for (command, step, name) in &cases {
-        let title = format!("{command} {name} · stopped");
+    for (name, step) in names.iter().zip(&command.steps) {
+        let title = format!("{} {name} · stopped", command.command);
         let stopped = scene.stops(&title, "see what holds that step up").await;
         assert!(stopped.says(step), "{}", stopped.text());
-        stops.push((stopped, format!("`{command}` of `{name}`")));
+        stops.push((stopped, format!("`{}` of `{name}`", command.command)));
     }
     for (stopped, what) in &stops {
         scene.undoes(stopped, what).await;
     }
-    let undone = "select count(*) from operations where state = 'undone'";
-    let all = i64::try_from(cases.len()).unwrap();
-    scene.counts(undone, all).await;
-    assert_eq!(scene.left_over().await, there);
-    let still: Option<String> = sqlx::query_scalar(phases)
-        .fetch_one(&scene.pool)
-        .await
-        .unwrap();
-    assert_eq!(still, stand);
-    // The deploys had made what they make: the test is not about nothing.
-    assert!(scene.world.im.create_calls() > created);
-    let left = "select distinct name, error from steps where state = 'left'";
-    let left: Vec<(String, Option<String>)> =
-        sqlx::query_as(left).fetch_all(&scene.pool).await.unwrap();
-    for (step, what) in left {
-        let what = what.unwrap_or_default();
-        assert!(!what.is_empty(), "`{step}` does not say what stays");
+    for name in names {
         scene
-            .sees(&format!("{step}`** stays: {}", &what[..20]))
+            .sees(&format!("undo {} {name} · undone", command.command))
             .await;
     }
-    scene.nothing_unexpected();
 }

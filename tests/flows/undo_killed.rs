@@ -20,8 +20,9 @@ const EFFECTIVE: [&str; 4] = [
 ];
 
 /// The effects of an undo, in their order.
-const EFFECTS: [Effect; 2] = [
+const EFFECTS: [Effect; 3] = [
     Effect::Command("helm uninstall"),
+    Effect::Dns(|| On::get("/nic/delete")),
     Effect::Im(|| On::delete("/infrastructures/")),
 ];
 
@@ -61,12 +62,7 @@ async fn killed_at_every_step_an_undo_ends_clean(pool: PgPool) {
         if EFFECTIVE.contains(step) {
             points.push(Point::Step(step, "running"));
         }
-        let end = if *step == "point-dns-name" {
-            "left"
-        } else {
-            "undone"
-        };
-        points.push(Point::Step(step, end));
+        points.push(Point::Step(step, "undone"));
     }
     arm(&scene.pool, points[0]).await;
     scene.person("ben").reacts(&undo, "✅");
@@ -98,10 +94,11 @@ async fn killed_around_every_effect_an_undo_ends_clean(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_name_whose_update_was_not_answered_is_told_to_stay(pool: PgPool) {
+async fn a_name_whose_update_was_not_answered_is_cleared(pool: PgPool) {
     let update = Effect::Dns(|| On::get("/nic/update"));
     let (scene, undo) = to_undo(pool, Some(update)).await;
+    assert!(scene.world.dns.lookup(HOST).is_some());
     scene.person("ben").reacts(&undo, "✅");
     all_is_clean(&scene).await;
-    scene.sees("`point-dns-name` stays").await;
+    assert!(scene.world.dns.lookup(HOST).is_none());
 }
