@@ -46,7 +46,7 @@ impl Looks {
         .field("Token endpoint authorization method", "Client Secret over HTTP Basic")
         .field("Client secret", "leave empty")
         .hint(format!(
-            "once it is deployed the form shows client id and secret: give them with `/pangeo checkin set-client host:{host}`"
+            "once it is deployed the form shows the client id and its secret; give both with `/pangeo checkin set-client host:{host}`"
         ))
     }
 

@@ -83,3 +83,27 @@ async fn each_completion_is_empty_for_those_who_may_not(pool: PgPool) {
         .await;
     assert!(cpus.iter().any(|(name, _)| name == "16"), "{cpus:?}");
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn no_word_of_our_own_is_taken_for_a_secret(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    let catalogue = Catalogue::built_in(&start::known_steps()).unwrap();
+    for command in catalogue.commands() {
+        if command.modal.is_some() {
+            continue;
+        }
+        let required = command.options.iter().filter(|option| option.required);
+        let options: Vec<String> = required
+            .map(|option| format!("{}:{}", option.name, example(&option.name)))
+            .collect();
+        let typed = format!("/pangeo {} {}", command.name(), options.join(" "));
+        let typed = typed.trim();
+        let name = if command.may_run.contains(&Role::Operator) {
+            "ana"
+        } else {
+            "ben"
+        };
+        let answer = scene.person(name).runs(typed).await.answer().await;
+        assert!(!answer.says("[redacted]"), "{typed}: {}", answer.text());
+    }
+}
