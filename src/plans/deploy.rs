@@ -47,9 +47,10 @@ impl Planner {
             .settings
             .knows_credential(options.credential.as_deref())
         {
-            problems.push(
-                "`credential`: the configuration has no cloud credential of this name".to_owned(),
-            );
+            let names = self.services.settings.credential_names().join("`, `");
+            problems.push(format!(
+                "`credential`: the configuration has no cloud credential of this name; choose one of `{names}`"
+            ));
         }
         let template = match self.template(options.method).await {
             Ok(template) => template,
@@ -212,6 +213,7 @@ impl Planner {
         template: &Template,
     ) -> Result<Vec<String>, PlanError> {
         let mut warnings = options.warnings(template.kubernetes_version(options).as_deref());
+        warnings.extend(self.chart_warning(options));
         warnings.extend(self.client_warning(options).await?);
         match self.services.dns.resolve(&options.host).await {
             Ok(found) if found.is_empty() => warnings.push(format!(
@@ -244,6 +246,20 @@ impl Planner {
             }
         }
         Ok(warnings)
+    }
+
+    /// A version of the chart that may not exist: that would show only when the machines run.
+    fn chart_warning(&self, options: &DeployOptions) -> Option<String> {
+        let version = &options.chart_version;
+        let settings = &self.settings;
+        let is_known =
+            *version == settings.chart_version || settings.known_charts.contains(version);
+        (options.method == Method::Helm && !is_known).then(|| {
+            format!(
+                "The bot does not know chart {version}: if the chart repository has none of that \
+                 version, the deploy stops when the machines are made already"
+            )
+        })
     }
 
     /// What Check-in thinks of the client, if a client is needed.
@@ -361,6 +377,12 @@ fn difference(options: &DeployOptions, template: &Template) -> Vec<String> {
             .purpose
             .iter()
             .map(|purpose| format!("+ purpose: {purpose}")),
+    );
+    lines.extend(
+        options
+            .contact
+            .iter()
+            .map(|contact| format!("+ contact: {contact}")),
     );
     lines.extend(
         options

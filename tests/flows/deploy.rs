@@ -29,6 +29,28 @@ async fn ana_deploys_and_ben_approves_by_reaction(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+async fn a_plan_says_what_is_odd_in_it_and_whom_to_ask(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    scene.keeps_dns_secret("geo.vm.fedcloud.eu").await;
+    let ana = scene.person("ana");
+
+    let nowhere = format!("{DEPLOY} credential:nowhere");
+    let answer = ana.runs(&nowhere).await.answer().await;
+    assert!(
+        answer.says("choose one of") && answer.says("sandbox"),
+        "{}",
+        answer.text()
+    );
+
+    let odd = format!("{DEPLOY} chart-version:2024.9.9 contact:ana@example.org");
+    ana.runs(&odd).await.answer().await;
+    let plan = scene.plan("Create cluster `geo`").await;
+    assert!(plan.says("does not know chart 2024.9.9"), "{}", plan.text());
+    assert!(plan.says("+ contact: ana@example.org"), "{}", plan.text());
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn templates_that_changed_after_the_plan_are_not_used(pool: PgPool) {
     let scene = Scene::start(pool).await;
     scene.keeps_dns_secret("geo.vm.fedcloud.eu").await;
