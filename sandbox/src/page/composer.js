@@ -143,6 +143,7 @@ export class Composer {
     this.list.hide();
     this.box.setAttribute("aria-busy", "true");
     store.emit("acted", this.channelId);
+    store.emit("sent", this.channelId);
     const form = this.form;
     try {
       await call("POST", "command", { as: store.as, channel_id: this.channelId, command_id: leaf.id, options });

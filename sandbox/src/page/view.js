@@ -40,6 +40,8 @@ export class View {
     this.pinned = true;
     store.on("loaded", (channelId) => channelId === this.channelId && this.draw());
     store.on("message", (event) => this.onMessage(event));
+    // Whoever sends a command wants to see its answer, which comes at the end.
+    store.on("sent", (channelId) => channelId === this.channelId && this.toEnd());
     store.on("removed", ({ channelId, id }) => channelId === this.channelId && this.onRemoved(id));
     store.on("channel", (channel) => this.onChannel(channel));
     store.on("jump", ({ channelId, id }) => channelId === this.channelId && this.jump(id));

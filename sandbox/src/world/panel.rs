@@ -48,12 +48,24 @@ impl Panel {
             "im-hangs" => breaks(world.im.faults(), Fault::hang(Duration::from_secs(600))),
             "im-configure-fails" => world.im.fail_next_configure(),
             "im-launch-fails" => world.im.fail_next_launch("No valid host was found"),
-            "dns-add" => world.prepare_host(&host(text("host"))?),
+            "dns-add" => {
+                let host = host(text("host"))?;
+                world.prepare_host(&host);
+                return Ok(format!(
+                    "added {host}; its update secret is {}",
+                    super::DNS_SECRET
+                ));
+            }
             "dns-abuse" => breaks(world.dns.faults(), Fault::answer(403, "abuse")),
             "dns-911" => breaks(world.dns.faults(), Fault::answer(200, "911")),
             "client-add" => {
                 let host = host(text("host"))?;
-                world.prepare_client(&format!("client-{host}"), super::CLIENT_SECRET, &host);
+                let id = format!("client-{host}");
+                world.prepare_client(&id, super::CLIENT_SECRET, &host);
+                return Ok(format!(
+                    "registered {id}; its secret is {}",
+                    super::CLIENT_SECRET
+                ));
             }
             "ssh-refuse" => self.every_door(SshDoor::Refusing)?,
             "ssh-open" => self.every_door(SshDoor::Open)?,
