@@ -311,7 +311,7 @@ impl Approvals {
         let mut expired = 0;
         for plan in self.store.waiting_plans().await? {
             if rules::ends_at(&plan) <= now {
-                let reason = "nobody decided in time; run the command again for a new plan";
+                let reason = "nobody decided in time";
                 if self
                     .store
                     .end_plan(plan.id, PlanState::Expired, reason, None)

@@ -135,7 +135,9 @@ impl Control {
             OperationState::Failed | OperationState::Cancelled => {
                 "it was left: it can be retried or undone while nothing else runs on its target"
             }
-            OperationState::Succeeded => "it has succeeded; nothing is left to do",
+            OperationState::Succeeded => {
+                "nothing is left to do; `/pangeo status` shows the cluster"
+            }
             OperationState::Undone => "it was undone; run the command again for a new plan",
         };
         Ok(Controlled::NotPossible {

@@ -147,13 +147,12 @@ impl Starter {
     }
 
     async fn void(&self, plan: &Plan, why: &str) -> Result<StartOutcome, StartError> {
-        let reason = format!("{why}; run the command again for a new plan");
         if self
             .store
-            .end_plan(plan.id, PlanState::Void, &reason, None)
+            .end_plan(plan.id, PlanState::Void, why, None)
             .await?
         {
-            Ok(StartOutcome::Void(reason))
+            Ok(StartOutcome::Void(why.to_owned()))
         } else {
             Ok(StartOutcome::Ended)
         }

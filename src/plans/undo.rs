@@ -28,7 +28,7 @@ impl Planner {
         };
         if !may {
             return Ok(Err(vec![format!(
-                "operation `{}` is {}; only one that stopped can be undone",
+                "the state of operation `{}` is `{}`; only one that stopped can be undone",
                 operation.id.short(),
                 operation.state.as_str()
             )]));

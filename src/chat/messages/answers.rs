@@ -163,7 +163,7 @@ pub(crate) fn controlled(clean: &Clean, controlled: &Controlled) -> String {
         Controlled::Done(text) => clean.markdown(text),
         Controlled::NoSuchOperation => NO_SUCH_OPERATION.to_owned(),
         Controlled::NotPossible { state, hint } => format!(
-            "that is not possible: the operation is `{}`\nhint: {}",
+            "that is not possible, the operation's state is `{}`\nhint: {}",
             state.as_str(),
             clean.markdown(hint)
         ),
@@ -353,7 +353,7 @@ mod tests {
         };
         assert_eq!(
             controlled(&clean(), &wish),
-            "that is not possible: the operation is `succeeded`\nhint: nothing is left to do"
+            "that is not possible, the operation's state is `succeeded`\nhint: nothing is left to do"
         );
     }
 }

@@ -139,8 +139,9 @@ pub(crate) fn help_of(command: &Command) -> View {
         (Effect::Operation, Some(approvals)) if approvals.needed > 0 => {
             let _written = write!(
                 text,
-                "\nneeds {} approval(s) from {}",
+                "\nneeds {} approval{} from {}",
                 approvals.needed,
+                if approvals.needed == 1 { "" } else { "s" },
                 roles(&approvals.from)
             );
         }

@@ -116,7 +116,9 @@ fn state(clean: &Clean, shown: &Shown<'_>) -> String {
             format!("{by}{operation}")
         }
         PlanState::Refused => format!("refused{reason}"),
-        PlanState::Expired => format!("expired{reason}"),
+        PlanState::Expired => {
+            format!("expired{reason}\nhint: run the command again for a new plan")
+        }
         PlanState::Void => format!("void{reason}\nhint: run the command again for a new plan"),
         PlanState::Superseded => format!("replaced{reason}"),
     }
