@@ -159,11 +159,12 @@ impl Scene {
                 .iter()
                 .all(|label| buttons.iter().any(|button| button.label == *label))
         };
+        // Every message is looked at after every change: first what costs little.
         let stopped = |message: &Message| {
-            message.says("stopped")
-                && message.says(cause)
-                && hints(&message.text())
-                && offers(message)
+            offers(message) && {
+                let text = message.text();
+                text.contains("stopped") && text.contains(cause) && hints(&text)
+            }
         };
         self.world
             .discord
@@ -229,8 +230,8 @@ impl Scene {
     /// The same for a plan that is newer than another.
     pub(crate) async fn plan_after(&self, older: Option<&Message>, text: &str) -> Message {
         let complete = |message: &Message| {
-            message.says(text)
-                && message.reactions.len() == 2
+            message.reactions.len() == 2
+                && message.says(text)
                 && older.is_none_or(|older| message.id > older.id)
         };
         self.world
