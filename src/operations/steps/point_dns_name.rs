@@ -88,8 +88,12 @@ impl Step for PointDnsName {
     }
 
     async fn undo(&self, context: &StepContext<'_>) -> Result<Undo, StepError> {
-        // An update whose answer got lost may have been made, too.
-        match asked_for(context).and_then(|asked| asked.parse().ok()) {
+        // An update whose answer got lost may have been made, too; bots before this one kept only
+        // what was accepted.
+        let sent = context.learnt_before::<Output>();
+        let address = sent.map(|sent| sent.updated_to);
+        let address = address.or_else(|| asked_for(context));
+        match address.and_then(|address| address.parse().ok()) {
             Some(address) => clear(context, address).await,
             None => Ok(Undo::Undone),
         }
