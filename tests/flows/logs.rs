@@ -110,7 +110,7 @@ async fn every_log_of_a_cluster_can_be_read_by_who_may_look(pool: PgPool) {
 async fn a_log_of_2_gb_is_read_from_its_end(pool: PgPool) {
     let scene = Scene::start(pool).await;
     let id = deployed(&scene).await;
-    let now = chrono::Utc::now();
+    let now = pangeo_bot::domain::clock::Clock::system().now();
     let line = |minutes: i64, text: &str| {
         let at = (now - chrono::TimeDelta::minutes(minutes)).format("%Y-%m-%d %H:%M:%S,%3f");
         format!("[PLUGIN-IM];ERROR;{at};{text}\n")
@@ -169,7 +169,9 @@ async fn a_diagnosis_names_each_cause_with_its_line_and_what_helps(pool: PgPool)
         assert!(healthy.says(words), "no {words:?} in {}", healthy.text());
     }
 
-    let now = chrono::Utc::now().format("%Y-%m-%d %H:%M:%S,%3f");
+    let now = pangeo_bot::domain::clock::Clock::system()
+        .now()
+        .format("%Y-%m-%d %H:%M:%S,%3f");
     let refused = format!(
         "[PLUGIN-IM];ERROR;{now};Error adding resources Bad Request. Quota exceeded for cores, token = abcdef0123456789.\n"
     );

@@ -114,7 +114,7 @@ async fn the_refresh_token_has_an_age_and_the_log_is_counted_from_where_one_was(
     let world = World::start().await;
     let frontend = world.connect().await;
     let ec3 = Ec3::of(&frontend);
-    let now = chrono::Utc::now();
+    let now = pangeo_bot::domain::clock::Clock::system().now();
     ec3.forget_refresh_token().await.unwrap();
     assert_eq!(ec3.refreshed_at(now).await.unwrap(), None);
     std::fs::write(local(&world, REFRESH_FILE), "refresh").unwrap();
