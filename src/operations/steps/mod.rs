@@ -8,7 +8,7 @@
 //! 2. *Keep what you learnt right after the effect* ([`StepContext::learn`]), before anything else.
 //! 3. *At least once*: running twice must be harmless; a process may die between any two lines.
 //!
-//! A step that has to wait answers [`Progress::Wait`](super::Progress::Wait) and is run again
+//! A step that has to wait answers [`Progress::Wait`] and is run again
 //! later; it never sleeps.
 
 mod check_dns_name;
