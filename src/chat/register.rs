@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rest::{Rest, RestError};
 use super::{ChatError, Shared};
-use crate::commands::{Catalogue, Command, OptionKind, OptionSpec, WireType};
+use crate::commands::{Catalogue, Command, OptionKind, OptionSpec, Shown, WireType};
 use crate::domain::health::Gateway;
 use crate::store::{Store, StoreError};
 
@@ -55,18 +55,19 @@ pub(crate) async fn register(
 
 /// The body of the bulk overwrite.
 fn payload(catalogue: &Catalogue) -> Value {
+    let shown = catalogue.shown();
     let mut below: Vec<Value> = catalogue
         .groups()
         .map(|(group, description)| {
             let members: Vec<Value> = catalogue
                 .commands()
                 .filter(|command| command.path.group.as_deref() == Some(group))
-                .map(sub_command)
+                .map(|command| sub_command(command, shown))
                 .collect();
             json!({
                 "type": SUB_COMMAND_GROUP,
                 "name": group,
-                "description": description,
+                "description": shown.command(description),
                 "options": members,
             })
         })
@@ -74,7 +75,7 @@ fn payload(catalogue: &Catalogue) -> Value {
     let single = catalogue
         .commands()
         .filter(|command| command.path.group.is_none());
-    below.extend(single.map(sub_command));
+    below.extend(single.map(|command| sub_command(command, shown)));
     // Without a type it is one that is typed.
     json!([{
         "name": ROOT,
@@ -83,17 +84,18 @@ fn payload(catalogue: &Catalogue) -> Value {
     }])
 }
 
-fn sub_command(command: &Command) -> Value {
-    let options: Vec<Value> = command.options.iter().map(option).collect();
+fn sub_command(command: &Command, shown: Shown) -> Value {
+    let options = command.options.iter();
+    let options: Vec<Value> = options.map(|spec| option(spec, shown)).collect();
     json!({
         "type": SUB_COMMAND,
         "name": command.path.name,
-        "description": command.description,
+        "description": shown.command(&command.description),
         "options": options,
     })
 }
 
-fn option(spec: &OptionSpec) -> Value {
+fn option(spec: &OptionSpec, shown: Shown) -> Value {
     let wire = match spec.kind.wire_type() {
         WireType::Text => 3,
         WireType::Integer => 4,
@@ -102,7 +104,7 @@ fn option(spec: &OptionSpec) -> Value {
     let mut option = json!({
         "type": wire,
         "name": spec.name,
-        "description": spec.description,
+        "description": shown.option(&spec.description),
         "required": spec.required,
     });
     let Some(fields) = option.as_object_mut() else {

@@ -8,7 +8,7 @@ use std::{
 
 use include_dir::{Dir, include_dir};
 
-use super::{file, limits, spec::Command};
+use super::{file, limits, shown::Shown, spec::Command};
 
 /// The files that are compiled in.
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/commands");
@@ -21,6 +21,9 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// The most characters that Discord takes in one command, with all that is below it.
 const MAX_WEIGHT: usize = 8000;
+
+/// The characters of `/pangeo` itself, at most.
+const ROOT_WEIGHT: usize = 110;
 
 /// The most subcommands and groups in one place.
 const MAX_CHILDREN: usize = 25;
@@ -67,6 +70,7 @@ impl std::error::Error for CatalogueErrors {}
 pub struct Catalogue {
     commands: BTreeMap<String, Command>,
     groups: BTreeMap<String, String>,
+    shown: Shown,
 }
 
 impl Catalogue {
@@ -101,6 +105,7 @@ impl Catalogue {
         let mut catalogue = Self {
             commands: BTreeMap::new(),
             groups: BTreeMap::new(),
+            shown: Shown::WHOLE,
         };
         for (name, text) in &files {
             if name.rsplit('/').next() == Some(GROUPS) {
@@ -116,6 +121,7 @@ impl Catalogue {
             }
         }
         catalogue.check_together(&mut problems);
+        catalogue.fit(&mut problems);
         if problems.is_empty() {
             Ok(catalogue)
         } else {
@@ -215,21 +221,38 @@ impl Catalogue {
                 ),
             );
         }
-        let weight = self.weight();
-        if weight > MAX_WEIGHT {
-            problem(
-                GROUPS,
-                format!(
-                    "all names, descriptions and choices have {weight} characters; Discord allows {MAX_WEIGHT}"
-                ),
-            );
-        }
     }
 
-    fn weight(&self) -> usize {
+    /// Finds how much of the descriptions Discord can show.
+    fn fit(&mut self, problems: &mut Vec<Problem>) {
+        let fitting = Shown::choices().find(|shown| self.weight(*shown) <= MAX_WEIGHT);
+        if let Some(shown) = fitting {
+            self.shown = shown;
+            return;
+        }
+        let weight = self.weight(Shown::LEAST);
+        problems.push(Problem {
+            file: GROUPS.to_owned(),
+            line: None,
+            text: format!(
+                "all names, choices and the beginnings of all descriptions have {weight} characters; Discord allows {MAX_WEIGHT}"
+            ),
+        });
+    }
+
+    fn weight(&self, shown: Shown) -> usize {
         let groups = self.groups.iter();
-        let groups = groups.map(|(name, text)| name.chars().count() + text.chars().count());
-        groups.sum::<usize>() + self.commands.values().map(limits::weight).sum::<usize>()
+        let groups = groups.map(|(name, text)| {
+            name.chars().count() + text.chars().count().min(shown.of_commands())
+        });
+        let commands = self.commands.values();
+        let commands = commands.map(|command| limits::weight(command, shown));
+        ROOT_WEIGHT + groups.sum::<usize>() + commands.sum::<usize>()
+    }
+
+    /// How much of the descriptions Discord shows; `/pangeo help` and the manual have all of them.
+    pub fn shown(&self) -> Shown {
+        self.shown
     }
 
     /// The command of that name, such as `deploy` or `dns check`.
@@ -345,7 +368,7 @@ mod tests {
                 .steps,
             STEPS
         );
-        assert!(catalogue.weight() < MAX_WEIGHT);
+        assert!(catalogue.weight(catalogue.shown()) <= MAX_WEIGHT);
     }
 
     #[test]
@@ -401,26 +424,33 @@ mod tests {
         assert!(errors.contains("cannot be read"), "{errors}");
     }
 
-    #[test]
-    fn too_many_characters_are_a_problem() {
-        let text = |n: usize| {
-            format!(
-                "description = \"{}\"\neffect = \"reads\"\n[who]\nmay_run = [\"viewer\"]\n",
-                "d".repeat(n)
-            )
-        };
-        let mut files = vec![("groups.toml".to_owned(), String::new())];
-        for group in ["a", "b", "c", "d"] {
-            files.extend((0..25).map(|i| (format!("{group}.c{i}.toml"), text(100))));
-        }
-        if let Some((_, groups)) = files.first_mut() {
-            *groups = "a = \"A\"\nb = \"B\"\nc = \"C\"\nd = \"D\"\n".to_owned();
-        }
-        let errors = Catalogue::from_files(files, &[], Vec::new()).unwrap_err();
-        assert_eq!(errors.0.len(), 1, "{errors}");
-        assert!(
-            errors.to_string().contains("Discord allows 8000"),
-            "{errors}"
+    /// A catalogue of this many commands in four groups, each with an option of this name.
+    fn large(commands: usize, option: &str) -> Result<Catalogue, CatalogueErrors> {
+        let text = format!(
+            "description = \"{}\"\neffect = \"reads\"\n[who]\nmay_run = [\"viewer\"]\n\
+             [[options]]\nname = \"{option}\"\nkind = \"word\"\ndescription = \"{}\"\n",
+            "d".repeat(50),
+            "word ".repeat(20)
         );
+        let groups = "a = \"A\"\nb = \"B\"\nc = \"C\"\nd = \"D\"\n";
+        let mut files = vec![("groups.toml".to_owned(), groups.to_owned())];
+        for (n, group) in (0..commands).zip(["a", "b", "c", "d"].into_iter().cycle()) {
+            files.push((format!("{group}.{}{n}.toml", "x".repeat(20)), text.clone()));
+        }
+        Catalogue::from_files(files, &[], Vec::new())
+    }
+
+    #[test]
+    fn descriptions_are_shown_as_far_as_discord_takes_them() {
+        assert_eq!(large(40, "one").unwrap().shown(), Shown::WHOLE);
+        let more = large(60, "one").unwrap();
+        let shown = more.shown();
+        assert!(shown != Shown::WHOLE && more.weight(shown) <= MAX_WEIGHT);
+        let longer = Shown::choices().take_while(|longer| *longer != shown);
+        assert!(more.weight(longer.last().unwrap()) > MAX_WEIGHT);
+        let errors = large(100, &"o".repeat(32)).unwrap_err();
+        assert_eq!(errors.0.len(), 1, "{errors}");
+        let text = errors.to_string();
+        assert!(text.contains("Discord allows 8000"), "{text}");
     }
 }

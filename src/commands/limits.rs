@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 
 use super::{
     file::Report,
+    shown::Shown,
     spec::{Command, Effect, Modal, OptionKind, OptionSpec},
 };
 
 const MAX_OPTIONS: usize = 25;
 const MAX_CHOICES: usize = 25;
-const MAX_DESCRIPTION: usize = 100;
+pub(super) const MAX_DESCRIPTION: usize = 100;
 const MAX_CHOICE: usize = 100;
 
 /// Whether a text may be the name of a command, group, option or input.
@@ -40,14 +41,17 @@ pub(super) fn description_problem(text: &str) -> Option<String> {
         .then(|| "the description must be one line".to_owned())
 }
 
-/// The characters that count towards Discord's 8000: names, descriptions and choices.
-pub(super) fn weight(command: &Command) -> usize {
+/// The characters that count towards Discord's 8000: names, descriptions as far as they are shown,
+/// and choices.
+pub(super) fn weight(command: &Command, shown: Shown) -> usize {
     let count = |text: &str| text.chars().count();
     let options = command.options.iter().map(|option| {
         let choices = option.choices.iter().map(|choice| 2 * count(choice));
-        count(&option.name) + count(&option.description) + choices.sum::<usize>()
+        let description = count(&option.description).min(shown.of_options());
+        count(&option.name) + description + choices.sum::<usize>()
     });
-    count(&command.path.name) + count(&command.description) + options.sum::<usize>()
+    let description = count(&command.description).min(shown.of_commands());
+    count(&command.path.name) + description + options.sum::<usize>()
 }
 
 pub(super) fn check(command: &Command, known_steps: &[&str], report: &mut Report<'_>) {

@@ -18,10 +18,12 @@ pub mod deploy;
 mod file;
 mod limits;
 pub mod options;
+mod shown;
 mod spec;
 pub mod value;
 
 pub use catalogue::{Catalogue, CatalogueErrors, Problem};
+pub use shown::Shown;
 pub use spec::{
     Approvals, Command, CommandPath, Complete, Effect, Modal, ModalInput, ModalStyle,
     OperationSpec, OptionKind, OptionSpec, WireType,
