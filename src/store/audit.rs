@@ -159,11 +159,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         append(&mut tx, self.clock.now(), entry).await?;
         tx.commit().await.map_err(doing("committed"))
     }

@@ -241,11 +241,7 @@ impl Store {
         owners: &[SecretOwner],
     ) -> Result<u64, StoreError> {
         let now = self.clock.now();
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         let mut forgotten = 0;
         for owner in owners {
             let done = sqlx::query!(
@@ -276,11 +272,7 @@ impl Store {
         cluster: ClusterId,
         new: &NewRevision,
     ) -> Result<i32, StoreError> {
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         let known = sqlx::query_scalar!(
             "select number from revisions where cluster_id = $1 and operation_id = $2",
             cluster.as_uuid(),

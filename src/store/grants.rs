@@ -101,11 +101,7 @@ impl Store {
         grant: &Grant,
         ignored_because: Option<&str>,
     ) -> Result<bool, StoreError> {
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         let done = sqlx::query!(
             "insert into grants (plan_id, user_id, source, verdict, given_at, ignored_because)
              values ($1, $2, $3, $4, $5, $6)
@@ -148,11 +144,7 @@ impl Store {
         source: Option<GrantSource>,
         verdict: Option<Verdict>,
     ) -> Result<bool, StoreError> {
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         let done = sqlx::query!(
             "update grants set taken_back_at = $5
              where plan_id = $1 and user_id = $2 and taken_back_at is null

@@ -56,11 +56,7 @@ impl Store {
         channel: DiscordChannelId,
     ) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         let kept = sqlx::query!(
             "insert into log_views (id, cluster, source, pod, grep, asked_by, created_at, follow_until)
              select $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::bigint,
@@ -138,11 +134,7 @@ impl Store {
         lease: Duration,
         lines: &[String],
     ) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         let until = sqlx::query_scalar!(
             "update log_views set held_until = $3
              where id = $1 and holder = $2 and ended_at is null
@@ -183,11 +175,7 @@ impl Store {
         problem: Option<&str>,
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "update log_views set ended_at = $2, problem = $3 where id = $1 and ended_at is null",
             id.as_uuid(),

@@ -98,11 +98,7 @@ impl Store {
         kind: &MessageKind,
         place: &Place,
     ) -> Result<(), StoreError> {
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         tell(&mut tx, self.clock.now(), key, kind, place).await?;
         tx.commit().await.map_err(doing("committed"))
     }
@@ -112,11 +108,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn touch_message(&self, key: &str) -> Result<(), StoreError> {
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         touch(&mut tx, key).await?;
         tx.commit().await.map_err(doing("committed"))
     }

@@ -21,8 +21,8 @@ pub mod secrets;
 pub mod slots;
 pub mod vault;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{PgPool, Postgres, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::Clock;
@@ -135,6 +135,11 @@ impl Store {
     /// [`StoreError::Migrate`] when the database is newer than this binary or a statement fails.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         MIGRATOR.run(&self.pool).await.map_err(StoreError::Migrate)
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let began = self.pool.begin().await;
+        began.map_err(doing("began a transaction"))
     }
 
     /// Whether the database answers.

@@ -139,11 +139,7 @@ impl Store {
         remind_at: Option<DateTime<Utc>>,
         files: &[PlanFile],
     ) -> Result<(), StoreError> {
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "select pg_advisory_xact_lock(hashtext($1)) as locked",
             plan.digest.as_str()
@@ -313,11 +309,7 @@ impl Store {
         reason: &str,
         by: Option<DiscordUserId>,
     ) -> Result<bool, StoreError> {
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         if !leave_waiting(&mut tx, id, state, Some(reason)).await? {
             return Ok(false);
         }
@@ -360,11 +352,7 @@ impl Store {
         place: &Place,
     ) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         let done = sqlx::query!(
             "update plans set reminded_at = $2
              where id = $1 and state = 'waiting' and reminded_at is null",
@@ -397,11 +385,7 @@ impl Store {
         place: &Place,
     ) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         let done = sqlx::query!(
             "update plans set forced_by = $2, force_reason = $3
              where id = $1 and state = 'waiting' and forced_by is null and expires_at > $4",
@@ -431,11 +415,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn review_plan(&self, id: PlanId, by: DiscordUserId) -> Result<bool, StoreError> {
-        let mut tx = self
-            .pool
-            .begin()
-            .await
-            .map_err(doing("began a transaction"))?;
+        let mut tx = self.begin().await?;
         let now = self.clock.now();
         let done = sqlx::query!(
             "update plans set reviewed_by = $2, reviewed_at = $3
