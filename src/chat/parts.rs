@@ -25,6 +25,7 @@ use crate::domain::person::Person;
 use crate::domain::redact::Redactor;
 use crate::looks::diagnose::Diagnosis;
 use crate::looks::logs::LogAnswer;
+use crate::looks::values::ValuesLook;
 use crate::looks::{LookError, Looks, Report};
 use crate::operations::{Control, Starter};
 use crate::plans::{PlanError, Planned, Planner};
@@ -210,6 +211,12 @@ pub trait AnswersLooks: Send + Sync {
     /// # Errors
     /// When the database fails.
     async fn token_status(&self, name: &str) -> Result<Option<Report>, LookError>;
+
+    /// What a hub is given, and was; `None` if there is no cluster of that name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn values(&self, name: &str, look: &ValuesLook) -> Result<Option<Report>, LookError>;
 }
 
 #[async_trait]
@@ -252,5 +259,9 @@ impl AnswersLooks for Looks {
 
     async fn token_status(&self, name: &str) -> Result<Option<Report>, LookError> {
         Looks::token_status(self, name).await
+    }
+
+    async fn values(&self, name: &str, look: &ValuesLook) -> Result<Option<Report>, LookError> {
+        Looks::values(self, name, look).await
     }
 }

@@ -82,6 +82,8 @@ pub enum Complete {
     ChartVersions,
     /// The commands of this catalogue.
     Commands,
+    /// Places in the values of the cluster that the option `name` names.
+    ValuesPaths,
     /// The allowed values of an input of the TOSCA template.
     Template(String),
 }
@@ -89,7 +91,7 @@ pub enum Complete {
 impl Complete {
     /// The words that may stand in a command file.
     pub const ALLOWED: &'static str = "clusters, hosts, operations, credentials, site-images, \
-        chart-versions, commands, template:<input>";
+        chart-versions, commands, values-paths, template:<input>";
 }
 
 impl FromStr for Complete {
@@ -104,6 +106,7 @@ impl FromStr for Complete {
             "site-images" => Ok(Self::SiteImages),
             "chart-versions" => Ok(Self::ChartVersions),
             "commands" => Ok(Self::Commands),
+            "values-paths" => Ok(Self::ValuesPaths),
             _input => match text.strip_prefix("template:") {
                 Some(input) if !input.is_empty() => Ok(Self::Template(input.to_owned())),
                 Some(_) | None => Err(format!(

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use chrono::NaiveDate;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
@@ -91,6 +92,20 @@ pub struct Options {
     values: BTreeMap<String, OptionValue>,
     given: Vec<String>,
     sealed: Option<String>,
+    form: Form,
+}
+
+/// What was typed into the form of a command, by input; it may be secret.
+#[derive(Clone, Debug, Default)]
+struct Form(BTreeMap<String, SecretString>);
+
+impl PartialEq for Form {
+    fn eq(&self, other: &Self) -> bool {
+        let exposed = |(name, text): (&String, &SecretString)| {
+            (name.clone(), text.expose_secret().to_owned())
+        };
+        self.0.iter().map(exposed).eq(other.0.iter().map(exposed))
+    }
 }
 
 impl Options {
@@ -111,6 +126,18 @@ impl Options {
     /// The name of the secret that came with the command's form, if one did.
     pub fn sealed(&self) -> Option<&str> {
         self.sealed.as_deref()
+    }
+
+    /// The same with what was typed into the command's form.
+    #[must_use]
+    pub fn with_form(mut self, values: BTreeMap<String, SecretString>) -> Self {
+        self.form = Form(values);
+        self
+    }
+
+    /// What was typed into an input of the command's form.
+    pub fn form(&self, input: &str) -> Option<&SecretString> {
+        self.form.0.get(input)
     }
 
     /// The value of an option, given or by default.

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// The longest document, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
+/// How deep [`read_plain`] reads.
+const PLAIN_DEPTH: usize = 24;
+
 /// Why YAML could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum YamlError {
@@ -37,6 +40,21 @@ pub fn read(text: &str) -> Result<Value, YamlError> {
         return Err(YamlError::TooLong { length: text.len() });
     }
     let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| YamlError::Read(Box::new(error)))
+}
+
+/// Reads one document of somebody who only has to write keys and values: no anchors, no aliases,
+/// not deep.
+///
+/// # Errors
+/// [`YamlError`] as [`read`].
+pub fn read_plain(text: &str) -> Result<Value, YamlError> {
+    if text.len() > MAX_BYTES {
+        return Err(YamlError::TooLong { length: text.len() });
+    }
+    let budget = serde_saphyr::budget! { max_anchors: 0, max_aliases: 0, max_depth: PLAIN_DEPTH };
+    let options = serde_saphyr::options! { with_snippet: false, budget: budget };
     serde_saphyr::from_str_with_options(text, options)
         .map_err(|error| YamlError::Read(Box::new(error)))
 }

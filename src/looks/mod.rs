@@ -14,6 +14,7 @@ pub mod logs;
 mod overview;
 pub mod status;
 pub mod token;
+pub mod values;
 
 use std::sync::Arc;
 

@@ -25,6 +25,7 @@ pub mod start;
 pub mod steps;
 mod token;
 pub mod token_watch;
+pub mod values;
 pub mod waker;
 
 pub use context::StepContext;

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::ExposeSecret;
+
 use super::Planner;
+use super::values::place::known_places;
 use crate::commands::Complete;
 use crate::domain::deploy::Method;
+use crate::domain::yaml;
+use crate::operations::values::text_of;
 
 /// Discord shows no more.
 const SHOWN: usize = 25;
@@ -30,6 +35,7 @@ impl Planner {
                 .commands()
                 .map(|command| command.name())
                 .collect(),
+            Complete::ValuesPaths => self.values_paths(so_far.get("name")).await,
             Complete::Template(input) => self.template_values(input).await,
         };
         let typed = typed.to_lowercase();
@@ -72,6 +78,25 @@ impl Planner {
         hosts.sort();
         hosts.dedup();
         hosts
+    }
+
+    /// Places in the values of a cluster, from the rows and from schemas that were read before.
+    async fn values_paths(&self, name: Option<&String>) -> Vec<String> {
+        let Some(name) = name else {
+            return Vec::new();
+        };
+        let Ok(Some(cluster)) = self.store.cluster_by_name(name).await else {
+            return Vec::new();
+        };
+        let text = text_of(&self.vault, cluster.id, cluster.revision).await;
+        let tree = text
+            .ok()
+            .flatten()
+            .and_then(|text| yaml::read(text.expose_secret()).ok())
+            .unwrap_or_default();
+        let version = cluster.chart_version.unwrap_or_default();
+        let schemas = self.schemas.remembered(&version).unwrap_or_default();
+        known_places(&tree, &schemas)
     }
 
     async fn operations(&self) -> Vec<String> {

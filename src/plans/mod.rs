@@ -11,6 +11,7 @@ mod deploy;
 mod destroy;
 mod token_renew;
 mod undo;
+mod values;
 
 use std::sync::Arc;
 
@@ -32,6 +33,9 @@ use crate::store::{Store, StoreError};
 
 /// How many plans may wait at once; more would bury those who approve.
 const WAITING_MAX: usize = 100;
+
+/// The group of the commands that change what a hub is given.
+const VALUES_GROUP: &str = "values";
 
 /// How the making of a plan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +84,7 @@ pub struct Planner {
     services: Arc<Services>,
     catalogue: Arc<Catalogue>,
     settings: PlanSettings,
+    schemas: values::Schemas,
 }
 
 /// A plan that only has to be kept.
@@ -107,6 +112,7 @@ impl Planner {
             services,
             catalogue,
             settings,
+            schemas: values::Schemas::default(),
         }
     }
 
@@ -132,6 +138,9 @@ impl Planner {
             "destroy" => self.draft_destroy(command, options).await?,
             UNDO_COMMAND => self.draft_undo(options).await?,
             "token renew" => self.draft_token_renew(command, options).await?,
+            _ if command.path.group.as_deref() == Some(VALUES_GROUP) => {
+                self.draft_values(command, options).await?
+            }
             _ => return Err(PlanError::NoPlan { command: name }),
         };
         match draft {

@@ -17,6 +17,7 @@ pub mod log_views;
 pub mod messages;
 pub mod operations;
 pub mod plans;
+pub mod revisions;
 pub mod secrets;
 pub mod slots;
 pub mod vault;

@@ -1,17 +1,20 @@
 //! Secrets, opened and sealed on their way to and from their rows.
 //!
 //! **Invariant:** whatever is opened or kept here is learnt by the [`Redactor`] first, so that no
-//! log line, message or page can show it afterwards.
+//! log line, message or page can show it afterwards. Of the whole values of a revision only the
+//! secrets in them are learnt: the rest is for people to read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::secrets::{SealedRow, SecretOwner};
 use super::{Store, StoreError};
 use crate::domain::redact::Redactor;
 use crate::domain::seal::{KeyRing, SealError, Sealed, SealedFor};
 use crate::domain::values::NoRandomness;
+use crate::domain::values::secrets::secrets_in;
 
 /// The secret that updates a host in Dynamic DNS; of a host.
 pub const DNS_SECRET: &str = "dns-secret";
@@ -34,6 +37,17 @@ pub const GRAFANA_PASSWORD: &str = "grafana-password";
 pub const REFRESH_TOKEN: &str = "refresh-token";
 /// A login at Check-in that is under way; of a cluster.
 pub const LOGIN: &str = "login";
+/// The whole values of a revision, as helm got them, are kept under this and the number; of a
+/// cluster.
+const VALUES: &str = "values/";
+
+/// How many revisions of a cluster keep their whole values; older ones keep the masked text only.
+pub const WHOLE_VALUES_KEPT: i32 = 30;
+
+/// The name of the whole values of a revision; of a cluster.
+pub fn values_name(revision: i32) -> String {
+    format!("{VALUES}{revision}")
+}
 
 /// Why a secret could not be kept or opened.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +101,7 @@ impl Vault {
         name: &str,
         secret: &SecretString,
     ) -> Result<(), VaultError> {
-        self.redactor.learn(secret);
+        self.learn(name, secret);
         let row = self.seal(owner, name, secret)?;
         Ok(self.store.put_secret(&row).await?)
     }
@@ -130,16 +144,32 @@ impl Vault {
         Ok(self.get(owner, name).await?.unwrap_or(made))
     }
 
-    /// Opens every secret once, so that the redactor knows them all after a start.
+    /// Opens every secret once, so that the redactor knows them all after a start. Of the values
+    /// only those of the newest revision are opened.
     ///
     /// # Errors
     /// When the database fails or a key is not configured.
     pub async fn learn_all(&self) -> Result<usize, VaultError> {
         let rows = self.store.all_secrets().await?;
+        let mut newest: BTreeMap<&str, (i32, &SealedRow)> = BTreeMap::new();
+        let mut count = 0;
         for row in &rows {
+            if let Some(number) = row.name.strip_prefix(VALUES) {
+                let number = number.parse().unwrap_or_default();
+                let known = newest.entry(&row.owner).or_insert((number, row));
+                if number > known.0 {
+                    *known = (number, row);
+                }
+                continue;
+            }
             self.open(row)?;
+            count += 1;
         }
-        Ok(rows.len())
+        for (_number, row) in newest.values() {
+            self.open(row)?;
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// What knows every secret that was opened here.
@@ -170,8 +200,19 @@ impl Vault {
 
     fn open(&self, row: &SealedRow) -> Result<SecretString, VaultError> {
         let secret = self.keys.open(owner_of(row), &sealed_of(row))?;
-        self.redactor.learn(&secret);
+        self.learn(&row.name, &secret);
         Ok(secret)
+    }
+
+    fn learn(&self, name: &str, secret: &SecretString) {
+        if !name.starts_with(VALUES) {
+            return self.redactor.learn(secret);
+        }
+        match secrets_in(secret.expose_secret()) {
+            Ok(found) => found.iter().for_each(|secret| self.redactor.learn(secret)),
+            // Not the YAML that it should be: then all of it is a secret.
+            Err(_unreadable) => self.redactor.learn(secret),
+        }
     }
 
     fn seal(

@@ -32,6 +32,7 @@ use pangeo_bot::domain::redact::Redactor;
 use pangeo_bot::domain::seal::KeyRing;
 use pangeo_bot::looks::diagnose::Diagnosis;
 use pangeo_bot::looks::logs::LogAnswer;
+use pangeo_bot::looks::values::ValuesLook;
 use pangeo_bot::looks::{LookError, Report, Tone};
 use pangeo_bot::operations::start::known_steps;
 use pangeo_bot::operations::{Control, Starter, Waker};
@@ -142,6 +143,10 @@ impl AnswersLooks for Played {
         _instance: CheckinInstance,
     ) -> Result<Report, LookError> {
         Ok(Report::new("Check-in", Tone::Neutral, "played"))
+    }
+
+    async fn values(&self, _name: &str, _look: &ValuesLook) -> Result<Option<Report>, LookError> {
+        Ok(None)
     }
 }
 

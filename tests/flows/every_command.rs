@@ -20,7 +20,9 @@ fn example(option: &str) -> &'static str {
     match option {
         "host" => "geo.vm.fedcloud.eu",
         "operation" => "0123abcd",
+        "path" => "jupyterhub.singleuser.startTimeout",
         "pod" => "jupyter-ana",
+        "revision" => "1",
         _ => "geo",
     }
 }

@@ -5,7 +5,7 @@
 //! Triggers in the test's own database make the two cases out of results that the bot records, as
 //! if its process had died before: the effect is made, its result is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pangeo_bot::commands::Catalogue;
 use pangeo_bot::operations::start;
@@ -69,6 +69,8 @@ struct Steps {
 }
 
 impl Steps {
+    /// One command for each list of steps, in an order in which each can work on the clusters that
+    /// those before it left.
     fn of_all() -> Vec<Self> {
         let catalogue = Catalogue::built_in(&start::known_steps()).unwrap();
         let commands = catalogue.commands().filter_map(|command| {
@@ -80,7 +82,18 @@ impl Steps {
                 needed: usize::try_from(needed).unwrap(),
             })
         });
-        commands.collect()
+        let mut seen = BTreeSet::new();
+        let mut all: Vec<Self> = commands
+            .filter(|command| seen.insert(command.steps.clone()))
+            .collect();
+        all.sort_by_key(|command| match command.command.as_str() {
+            "deploy" => 0,
+            // What was changed by hand is in the way of other changes.
+            "values adopt" => 2,
+            "destroy" => 3,
+            _other => 1,
+        });
+        all
     }
 
     /// Whether it works on a cluster that is there.
@@ -109,35 +122,60 @@ impl Steps {
 /// Asks for a command on a cluster of this name; its plan. A new command file needs a line here.
 async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
     let ana = scene.person("ana");
-    match command {
+    let answer = match command {
         "deploy" => {
             let host = format!("{name}.vm.fedcloud.eu");
             scene.keeps_dns_secret(&host).await;
             let typed = format!("/pangeo deploy name:{name} host:{host} auth:native");
-            ana.runs(&typed).await.answer().await;
+            ana.runs(&typed).await.answer().await
         }
         "token renew" => {
             let typed = format!("/pangeo token renew name:{name}");
             let modal = ana.runs(&typed).await.modal().await;
             let hour = chrono::Duration::minutes(60);
             let token = scene.world.checkin.mint_token(BOT_USER, hour).unwrap();
-            ana.fills(&modal, &[("token", &token)]).await.answer().await;
+            ana.fills(&modal, &[("token", &token)]).await.answer().await
+        }
+        "values adopt" => {
+            changes_by_hand(scene, name);
+            let typed = format!("/pangeo values adopt name:{name}");
+            ana.runs(&typed).await.answer().await
+        }
+        "values edit" => {
+            let typed = format!("/pangeo values edit name:{name}");
+            let modal = ana.runs(&typed).await.modal().await;
+            let overlay = "jupyterhub:\n  cull:\n    timeout: 900";
+            let fields = [("overlay", overlay)];
+            ana.fills(&modal, &fields).await.answer().await
         }
         "destroy" => {
             let typed = format!("/pangeo destroy name:{name}");
             let modal = ana.runs(&typed).await.modal().await;
-            ana.fills(&modal, &[("name", name)]).await.answer().await;
+            ana.fills(&modal, &[("name", name)]).await.answer().await
         }
         other => panic!("say how `{other}` is asked for, so that its steps are tried"),
-    }
-    scene.plan(&format!("{command} {name}\n")).await
+    };
+    let answer = answer.text();
+    let id = answer
+        .split("plan `")
+        .nth(1)
+        .and_then(|id| id.split('`').next());
+    let id = id.unwrap_or_else(|| panic!("{command}: no plan in {answer}"));
+    scene.plan(&format!("plan {id}")).await
 }
 
-/// Deploys what a command works on, if it works on what is there.
-async fn prepares(scene: &Scene, steps: &Steps, names: &[String]) {
-    if !steps.needs_cluster() {
-        return;
-    }
+/// Somebody on the front end changes what helm has.
+fn changes_by_hand(scene: &Scene, name: &str) {
+    let view = scene.world.im.infrastructure(&format!("pangeo-{name}"));
+    let id = view.unwrap().id;
+    let front_ends = &scene.world.front_ends;
+    let values = front_ends.releases(&id).pop().unwrap().values;
+    let values = values.replace("startTimeout: 600", "startTimeout: 601");
+    front_ends.upgrade_by_hand(&id, &values);
+}
+
+/// Deploys what commands work on.
+async fn prepares(scene: &Scene, names: &[String]) {
     for name in names {
         let plan = asks(scene, "deploy", name).await;
         scene.person("ben").reacts(&plan, "✅");
@@ -195,10 +233,10 @@ async fn effects(scene: &Scene) -> BTreeMap<String, i64> {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn each_step_run_twice_has_its_effect_once(pool: PgPool) {
     let scene = Scene::start(pool).await;
-    for (n, command) in Steps::of_all().into_iter().enumerate() {
-        let names = [format!("once{n}"), format!("twice{n}")];
+    // The first command makes the clusters, the others work on them, the last deletes them.
+    let names = ["once".to_owned(), "twice".to_owned()];
+    for command in Steps::of_all() {
         let title = |name: &str| format!("{} {name} · succeeded", command.command);
-        prepares(&scene, &command, &names).await;
         let before = effects(&scene).await;
         command.begins(&scene, &names[0]).await;
         scene.sees(&title(&names[0])).await;
@@ -228,16 +266,24 @@ async fn an_operation_that_ends_at_any_step_is_undone_and_says_what_stays(pool: 
     for resource in ["cores", "ram", "instances", "floating_ips"] {
         scene.world.im.set_quota(resource, 0.0, 100_000.0);
     }
+    let all = Steps::of_all();
+    let names_of =
+        |first: &str| -> Vec<String> { (0..AT_ONCE).map(|n| format!("{first}{n}")).collect() };
+    // After each undo they are again as they were.
+    let there_before = names_of("there");
+    prepares(&scene, &there_before).await;
     let mut undone = 0;
-    for (c, command) in Steps::of_all().into_iter().enumerate() {
-        let names: Vec<String> = (0..command.steps.len())
-            .map(|s| format!("c{c}s{s}"))
-            .collect();
-        prepares(&scene, &command, &names).await;
+    for command in all {
+        let names = if command.needs_cluster() {
+            there_before.clone()
+        } else {
+            names_of("new")
+        };
         let there = (scene.left_over().await, clusters(&scene).await);
         set_up(&scene, FAILS_AT).await;
         set_up(&scene, EACH_TWICE).await;
-        let cases: Vec<(&String, &String)> = names.iter().zip(&command.steps).collect();
+        let names = names.iter().cycle();
+        let cases: Vec<(&String, &String)> = names.zip(&command.steps).collect();
         // Some at once, as many as a busy machine can serve.
         for cases in cases.chunks(AT_ONCE) {
             end_and_are_undone(&scene, &command, cases).await;
@@ -292,9 +338,10 @@ async fn end_and_are_undone(scene: &Scene, command: &Steps, cases: &[(&String, &
         command.approve(scene, plan);
     }
     let mut stops = Vec::new();
-    for (name, step) in cases {
+    for ((name, step), plan) in cases.iter().zip(&plans) {
         let title = format!("{} {name} · stopped", command.command);
-        let stopped = scene.stops(&title, "see what holds that step up").await;
+        let next = "see what holds that step up";
+        let stopped = scene.stops_after(Some(plan), &title, next).await;
         assert!(stopped.says(step), "{}", stopped.text());
         stops.push((stopped, format!("`{}` of `{name}`", command.command)));
     }

@@ -20,5 +20,6 @@ mod token;
 mod two_bots;
 mod undo;
 mod undo_killed;
+mod values;
 
 use pangeo_bot::store::MIGRATOR;

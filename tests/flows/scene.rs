@@ -148,6 +148,16 @@ impl Scene {
     /// Waits until an operation stopped with this cause, a hint with this next step, and every way
     /// on: retry, undo, leave.
     pub(crate) async fn stops(&self, cause: &str, next: &str) -> Message {
+        self.stops_after(None, cause, next).await
+    }
+
+    /// The same in a message that is newer than another.
+    pub(crate) async fn stops_after(
+        &self,
+        older: Option<&Message>,
+        cause: &str,
+        next: &str,
+    ) -> Message {
         assert!(!next.is_empty(), "a stop names the next step");
         let hints = |text: &str| {
             let mut lines = text.lines().map(|line| line.trim_start_matches("| "));
@@ -161,7 +171,8 @@ impl Scene {
         };
         // Every message is looked at after every change: first what costs little.
         let stopped = |message: &Message| {
-            offers(message) && {
+            let is_newer = older.is_none_or(|older| message.id > older.id);
+            is_newer && offers(message) && {
                 let text = message.text();
                 text.contains("stopped") && text.contains(cause) && hints(&text)
             }
@@ -177,7 +188,9 @@ impl Scene {
     pub(crate) async fn undoes(&self, stopped: &Message, what: &str) {
         let ana = self.person("ana");
         ana.presses_on(stopped, "Undo…").await.answer().await;
-        let plan = self.plan(&format!("Undo {what}")).await;
+        let plan = self
+            .plan_after(Some(stopped), &format!("Undo {what}"))
+            .await;
         self.person("ben").reacts(&plan, "✅");
     }
 

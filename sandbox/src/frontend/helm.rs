@@ -450,6 +450,20 @@ fn roll_back(cluster: &mut Cluster, to: Option<u32>) {
     });
 }
 
+/// A revision that somebody installed by hand: it runs at once.
+pub(super) fn by_hand(cluster: &mut Cluster, values: &str) {
+    let Some(newest) = cluster.newest().cloned() else {
+        return;
+    };
+    let number = newest.revision + 1;
+    cluster.releases.push(Revision {
+        revision: number,
+        values: values.to_owned(),
+        ..newest
+    });
+    end_well(cluster, number, false);
+}
+
 fn notes(revision: u32, version: &str) -> String {
     format!(
         "NAME: daskhub\nLAST DEPLOYED: {}\nNAMESPACE: daskhub\nSTATUS: deployed\nREVISION: {revision}\nTEST SUITE: None\nNOTES:\nDaskHub {version}\n------------------\n(simulated) You can find the public IP of the ingress controller and the hub behind it by\n\n  kubectl --namespace=daskhub get ingress\n",

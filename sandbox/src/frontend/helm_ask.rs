@@ -1,6 +1,6 @@
 //! Questions to the pretend `helm`: history, list, status, values, chart.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::arguments::Arguments;
 use super::chart;
@@ -125,10 +125,18 @@ impl Helm<'_> {
     }
 
     async fn get(&mut self, args: &Arguments) -> u8 {
-        let Some(r) = self.revisions(args, args.word(2)).pop() else {
+        let wanted = args
+            .get("revision")
+            .and_then(|text| text.parse::<u32>().ok());
+        let mut revisions = self.revisions(args, args.word(2)).into_iter();
+        let Some(r) = revisions.rfind(|r| wanted.is_none_or(|wanted| r.revision == wanted)) else {
             return self.fail("Error: release: not found\n").await;
         };
         let text = match args.word(1) {
+            "values" if args.get("output") == Some("json") => {
+                let tree: Value = serde_saphyr::from_str(&r.values).unwrap_or_default();
+                format!("{tree}\n")
+            }
             "values" => format!("USER-SUPPLIED VALUES:\n{}\n", r.values),
             "metadata" => json!({
                 "name": "daskhub", "chart": "daskhub", "version": r.chart_version,

@@ -234,6 +234,12 @@ impl FrontEnds {
             .flatten()
     }
 
+    /// Changes the release as a person at the front end would, behind the bot's back.
+    pub fn upgrade_by_hand(&self, infrastructure: &str, values: &str) {
+        self.shared
+            .change(infrastructure, |cluster| helm::by_hand(cluster, values));
+    }
+
     /// The chart version whose custom resource definitions are installed.
     pub fn crds(&self, infrastructure: &str) -> Option<String> {
         self.shared

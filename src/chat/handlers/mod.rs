@@ -24,6 +24,7 @@ mod status;
 mod token_renew;
 mod token_status;
 mod token_watch;
+mod values_look;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -147,17 +148,24 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "status" => status::run(call).await,
         "token status" => token_status::run(call).await,
         "token watch" => token_watch::run(call).await,
+        "values diff" | "values drift" | "values history" | "values show" => {
+            values_look::run(call).await
+        }
         _no_handler => Ok(View::text(answers::UNKNOWN_COMMAND)),
     }
 }
 
 /// The form of a command was filled in; who may and what was typed are checked.
-pub(crate) async fn submit(call: Call<'_>, values: Values) -> anyhow::Result<View> {
+pub(crate) async fn submit(mut call: Call<'_>, values: Values) -> anyhow::Result<View> {
     match call.command.name().as_str() {
         "checkin set-client" => checkin_set_client::submit(call, values).await,
         "destroy" => destroy::submit(call, values).await,
         "dns set-secret" => dns_set_secret::submit(call, values).await,
         "token renew" => token_renew::submit(call, values).await,
+        "values edit" => {
+            call.options = call.options.with_form(values);
+            plan::run(call).await
+        }
         _no_handler => Ok(View::text(answers::UNKNOWN_COMMAND)),
     }
 }

@@ -8,8 +8,11 @@
 //! **Invariant:** secrets are not part of [`DaskhubValues`]. They enter when it is rendered, and
 //! only [`DaskhubValues::render`] shows them.
 
+pub mod change;
 pub mod python;
 pub mod schema;
+pub mod secrets;
+pub mod text;
 
 use std::time::Duration;
 

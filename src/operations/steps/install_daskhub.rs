@@ -13,9 +13,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::TRIES_TO_REACH;
-use super::render_values::rendered;
+use super::values_text::values_text;
+use crate::operations::values::of_helm;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
-use crate::services::helm::{Helm, HelmError, HelmFailure, HelmRun, LogPiece, Recovery, RunId};
+use crate::services::helm::{Helm, HelmFailure, HelmRun, LogPiece, Recovery, RunId};
 
 /// How many rounds of helm run without a person; one may take half an hour.
 const ROUNDS_ALONE: u32 = 3;
@@ -26,12 +27,12 @@ const KILLED_BY_SIGNAL: i32 = 128;
 /// See the module.
 pub(super) struct InstallDaskhub;
 
-/// Where it is.
+/// Where helm is.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Output {
+pub(super) struct Output {
     /// The round of helm, from 1; 0 before the first.
-    round: u32,
+    pub(super) round: u32,
     /// Bytes of the run's log that are in ours.
     log_offset: u64,
     /// When the round began.
@@ -40,6 +41,8 @@ struct Output {
     over: bool,
     /// Helm's number of the revision that runs.
     helm_revision: u32,
+    /// Helm's number of the revision that an upgrade began with; 0 for an install.
+    pub(super) before: u32,
 }
 
 #[async_trait]
@@ -54,34 +57,7 @@ impl Step for InstallDaskhub {
             .frontend(context.cluster, context.vault)
             .await?;
         let helm = Helm::new(&frontend, &context.services.settings.helm);
-        let mut at = context.learnt_before::<Output>().unwrap_or_default();
-        if at.over && at.helm_revision > 0 {
-            // It ended well, and the process died before that was recorded as the result.
-            return finish(
-                context,
-                &helm,
-                &RunId::new(context.operation.id, at.round),
-                at,
-            )
-            .await;
-        }
-        if at.round == 0 || at.over {
-            prepare(context, &helm).await?;
-            at = Output {
-                round: at.round + 1,
-                began_at: Some(context.store.clock().now()),
-                ..Output::default()
-            };
-            context.learn(&at).await?;
-        }
-        let run = RunId::new(context.operation.id, at.round);
-        let options = context.deploy_options()?;
-        let values = rendered(context).await?;
-        context.still_ours().await?;
-        helm.start_or_attach(&run, &options.chart_version, &values)
-            .await
-            .map_err(of_helm)?;
-        follow(context, &helm, &run, at).await
+        run_helm(context, &helm).await
     }
 
     async fn undo(&self, context: &StepContext<'_>) -> Result<Undo, StepError> {
@@ -135,6 +111,36 @@ pub(super) async fn uninstall(
     Ok(Undo::Undone)
 }
 
+/// Runs helm until it ended, from wherever an earlier look left it.
+pub(super) async fn run_helm(
+    context: &StepContext<'_>,
+    helm: &Helm<'_>,
+) -> Result<Progress, StepError> {
+    let mut at = context.learnt_before::<Output>().unwrap_or_default();
+    if at.over && at.helm_revision > 0 {
+        // It ended well, and the process died before that was recorded as the result.
+        let run = RunId::new(context.operation.id, at.round);
+        return finish(context, helm, &run, at).await;
+    }
+    if at.round == 0 || at.over {
+        prepare(context, helm).await?;
+        at = Output {
+            round: at.round + 1,
+            began_at: Some(context.store.clock().now()),
+            before: at.before,
+            ..Output::default()
+        };
+        context.learn(&at).await?;
+    }
+    let run = RunId::new(context.operation.id, at.round);
+    let wanted = values_text(context).await?;
+    context.still_ours().await?;
+    helm.start_or_attach(&run, &wanted.chart_version, &wanted.text)
+        .await
+        .map_err(of_helm)?;
+    follow(context, helm, &run, at).await
+}
+
 /// What comes before a new round: no pending release, accepted values, current CRDs.
 async fn prepare(context: &StepContext<'_>, helm: &Helm<'_>) -> Result<(), StepError> {
     match helm.recover().await.map_err(of_helm)? {
@@ -150,8 +156,8 @@ async fn prepare(context: &StepContext<'_>, helm: &Helm<'_>) -> Result<(), StepE
             context.log(&text).await?;
         }
     }
-    let options = context.deploy_options()?;
-    let version = &options.chart_version;
+    let wanted = values_text(context).await?;
+    let version = &wanted.chart_version;
     if helm.crds_differ(version).await.map_err(of_helm)? {
         let applied = helm.apply_crds(version).await.map_err(of_helm)?;
         context
@@ -161,8 +167,7 @@ async fn prepare(context: &StepContext<'_>, helm: &Helm<'_>) -> Result<(), StepE
     context
         .note("asks the API server whether it accepts the values")
         .await?;
-    let values = rendered(context).await?;
-    helm.dry_run(version, &values).await.map_err(of_helm)?;
+    helm.dry_run(version, &wanted.text).await.map_err(of_helm)?;
     context
         .log("the API server accepts the values (--dry-run=server)")
         .await
@@ -322,10 +327,4 @@ fn next_round(at: &Output, reason: impl Into<String>, hint: &str) -> StepError {
         hint: hint.to_owned(),
         source: None,
     }
-}
-
-/// An error of helm as a step's.
-pub(super) fn of_helm(error: HelmError) -> StepError {
-    let hint = error.hint();
-    StepError::of_service(error.is_transient(), "helm could not be run", hint, error)
 }

@@ -14,6 +14,7 @@
 mod check_dns_name;
 mod check_hub;
 mod check_oidc_client;
+mod check_values;
 mod clear_dns_name;
 mod connect;
 mod create_infrastructure;
@@ -27,6 +28,8 @@ mod reconfigure;
 mod record_revision;
 mod render_values;
 mod uninstall_daskhub;
+mod upgrade_daskhub;
+mod values_text;
 mod wait_for_deployments;
 mod wait_for_refresh_token;
 mod wait_until_configured;
@@ -69,6 +72,8 @@ impl Registry {
             Box::new(delete_infrastructure::DeleteInfrastructure),
             Box::new(clear_dns_name::ClearDnsName),
             Box::new(forget_cluster::ForgetCluster),
+            Box::new(check_values::CheckValues),
+            Box::new(upgrade_daskhub::UpgradeDaskhub),
         ];
         Self(steps.into_iter().map(|step| (step.name(), step)).collect())
     }

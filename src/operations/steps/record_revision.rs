@@ -1,24 +1,36 @@
-//! `record-revision`: what runs now is revision 1 of the cluster.
+//! `record-revision`: what runs now is the newest revision of the cluster.
 //!
-//! Writes only rows of the bot's own, once per operation. Undo leaves them: they are history.
+//! Writes only rows of the bot's own, once per operation: first the whole values, sealed, then the
+//! revision with the masked ones. Undo of a change takes the revision away again, since what it
+//! recorded runs no more; that of a deploy leaves it: it is history.
 
 use async_trait::async_trait;
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::render_values::values_of;
+use super::values_text::values_text;
 use crate::domain::cluster::NewRevision;
+use crate::domain::deploy::Method;
+use crate::domain::values::change::ValuesChange;
+use crate::domain::values::secrets::masked;
+use crate::operations::start::DEPLOY_COMMAND;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
+use crate::store::vault::{WHOLE_VALUES_KEPT, values_name};
 
 /// See the module.
 pub(super) struct RecordRevision;
 
-/// What `install-daskhub` handed on; nothing when TOSCA installed the chart.
+/// What the step before handed on; nothing when TOSCA installed the chart.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Installed {
     /// Helm's number.
     helm_revision: i32,
 }
+
+/// The steps that know helm's number of what runs.
+const INSTALLERS: [&str; 3] = ["upgrade-daskhub", "install-daskhub", "check-values"];
 
 #[async_trait]
 impl Step for RecordRevision {
@@ -27,23 +39,17 @@ impl Step for RecordRevision {
     }
 
     async fn run(&self, context: &StepContext<'_>) -> Result<Progress, StepError> {
-        let options = context.deploy_options()?;
-        let installed: Installed = context.output_of("install-daskhub").unwrap_or_default();
-        let values = values_of(context, &options).masked().unwrap_or_default();
-        let revision = NewRevision {
-            operation: context.operation.id,
-            helm_revision: installed.helm_revision,
-            chart_version: options.chart_version.clone(),
-            values_masked: values,
-            made_by: context.operation.requester,
-            reason: options
-                .purpose
-                .clone()
-                .unwrap_or_else(|| context.operation.command.clone()),
+        let (store, cluster) = (context.store, context.cluster);
+        let known = store
+            .revision_of_operation(cluster.id, context.operation.id)
+            .await?;
+        let number = match known {
+            Some(number) => number,
+            None => record(context).await?,
         };
-        let number = context
-            .store
-            .record_revision(context.cluster.id, &revision)
+        let oldest = number.saturating_sub(WHOLE_VALUES_KEPT);
+        let _was_there: bool = store
+            .forget_secret(&context.cluster_secrets(), &values_name(oldest))
             .await?;
         context
             .log(&format!("recorded as revision {number}"))
@@ -51,7 +57,54 @@ impl Step for RecordRevision {
         Ok(Progress::Done(serde_json::json!({"revision": number})))
     }
 
-    async fn undo(&self, _context: &StepContext<'_>) -> Result<Undo, StepError> {
+    async fn undo(&self, context: &StepContext<'_>) -> Result<Undo, StepError> {
+        if context.operation.command == DEPLOY_COMMAND {
+            return Ok(Undo::Undone);
+        }
+        let (cluster, operation) = (context.cluster.id, context.operation.id);
+        context.still_ours().await?;
+        let taken = context.store.take_back_revision(cluster, operation).await?;
+        if let Some(number) = taken {
+            context.log(&format!("took revision {number} back")).await?;
+        }
+        // Also what was sealed for a revision that was never recorded.
+        let change: ValuesChange = context.options()?;
+        let name = values_name(change.from + 1);
+        let newest = context.store.cluster(cluster).await?;
+        if newest.is_some_and(|cluster| cluster.revision == change.from) {
+            let owner = context.cluster_secrets();
+            let _was_there: bool = context.store.forget_secret(&owner, &name).await?;
+        }
         Ok(Undo::Undone)
     }
+}
+
+async fn record(context: &StepContext<'_>) -> Result<i32, StepError> {
+    let mut names = context.steps.iter().map(|row| row.name.as_str());
+    let installer = names.rfind(|name| INSTALLERS.contains(name));
+    let installed: Installed = installer
+        .and_then(|name| context.output_of(name).ok())
+        .unwrap_or_default();
+    let by_tosca = context.operation.command == DEPLOY_COMMAND
+        && context.deploy_options()?.method == Method::Tosca;
+    let wanted = values_text(context).await?;
+    let values_masked = if by_tosca {
+        let options = context.deploy_options()?;
+        values_of(context, &options).masked().unwrap_or_default()
+    } else {
+        let name = values_name(context.cluster.revision + 1);
+        let owner = context.cluster_secrets();
+        context.vault.put(&owner, &name, &wanted.text).await?;
+        masked(wanted.text.expose_secret()).unwrap_or_default()
+    };
+    let revision = NewRevision {
+        operation: context.operation.id,
+        helm_revision: installed.helm_revision,
+        chart_version: wanted.chart_version,
+        values_masked,
+        made_by: context.operation.requester,
+        reason: wanted.reason,
+    };
+    let cluster = context.cluster.id;
+    Ok(context.store.record_revision(cluster, &revision).await?)
 }

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::install_daskhub::of_helm;
 use crate::domain::deploy::{Auth, DeployOptions};
 use crate::domain::values::{DaskhubValues, ValuesSecrets, generate_token};
+use crate::operations::values::of_helm;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
 use crate::services::helm::Helm;
 use crate::store::vault::{CLIENT_ID, CLIENT_SECRET, GATEWAY_TOKEN, PROXY_TOKEN};

@@ -11,7 +11,8 @@
 //! **Invariant:** one run id, one helm: a folder made with `mkdir` is the lock.
 //!
 //! **Invariant:** the values lie on the front end only while helm runs, mode 0600 in a folder of
-//! mode 0700. `helm get values` and `helm status -o json`, which print secrets, are never used.
+//! mode 0700. `helm get values` prints secrets: its answer is only compared, or masked before anybody
+//! sees it. `helm status -o json` is never used.
 //!
 //! Facts about helm: docs/domain (helm 3.17.3 and 4.1.4 with the real chart).
 
@@ -30,7 +31,7 @@ use crate::services::frontend::{Frontend, FrontendError};
 
 pub use chart::ChartSchema;
 pub use failure::HelmFailure;
-pub use release::{Recovery, Release, ReleaseStatus};
+pub use release::{LiveValues, Recovery, Release, ReleaseStatus};
 
 /// The supervisor that runs on the front end.
 const HELM_RUN: &str = include_str!("helm-run.sh");

@@ -88,6 +88,29 @@ pub struct Release {
     pub description: String,
 }
 
+/// What helm has. Its values hold secrets, so it shows nothing of them.
+pub struct LiveValues {
+    /// The revision.
+    pub release: Release,
+    /// The values that were given to it.
+    pub tree: Value,
+}
+
+impl std::fmt::Debug for LiveValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveValues")
+            .field("release", &self.release)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Release {
+    /// The version in `daskhub-2022.8.2`, for the chart `daskhub`.
+    pub fn version_of(&self, chart: &str) -> Option<&str> {
+        self.chart.strip_prefix(chart)?.strip_prefix('-')
+    }
+}
+
 /// What [`Helm::recover`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
@@ -167,6 +190,26 @@ impl Helm<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The values that were given to the newest revision, **with secrets**, and that revision;
+    /// `None` before the first install.
+    ///
+    /// # Errors
+    /// When the front end or its API server does not answer.
+    pub async fn values(&self) -> Result<Option<LiveValues>, HelmError> {
+        let Some(release) = self.release().await? else {
+            return Ok(None);
+        };
+        let revision = release.revision.to_string();
+        let name = &self.settings.release;
+        let words = ["get", "values", name, "-o", "json", "--revision", &revision];
+        let text = self.ask(&words).await?;
+        let tree = serde_json::from_str(text.trim()).map_err(|source| HelmError::Unreadable {
+            what: "`helm get values`",
+            source,
+        })?;
+        Ok(Some(LiveValues { release, tree }))
     }
 
     /// Brings a release back that a killed helm left `pending-…`: an unfinished first install is

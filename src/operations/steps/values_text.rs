@@ -1,0 +1,77 @@
+//! What helm is given: the values that a deploy renders, or those that a change makes.
+//!
+//! Shared by the steps that install and that record, so that what is recorded is what was
+//! installed. A change is made again from the rows at every call and held against the digest that
+//! was approved.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::render_values::rendered;
+use crate::domain::values::change::{Make, ValuesChange, digest_of_text};
+use crate::operations::start::DEPLOY_COMMAND;
+use crate::operations::values::{MakeError, live, make_text, text_of};
+use crate::operations::{StepContext, StepError};
+
+/// What this operation gives to helm.
+pub(super) struct ValuesText {
+    /// The values, **with secrets**.
+    pub(super) text: SecretString,
+    /// The chart version.
+    pub(super) chart_version: String,
+    /// Why, for the history.
+    pub(super) reason: String,
+}
+
+/// What helm is given by this operation.
+pub(super) async fn values_text(context: &StepContext<'_>) -> Result<ValuesText, StepError> {
+    if context.operation.command == DEPLOY_COMMAND {
+        let options = context.deploy_options()?;
+        return Ok(ValuesText {
+            text: rendered(context).await?,
+            chart_version: options.chart_version,
+            reason: options
+                .purpose
+                .unwrap_or_else(|| context.operation.command.clone()),
+        });
+    }
+    let change: ValuesChange = context.options()?;
+    let (vault, cluster) = (context.vault, context.cluster.id);
+    let newest = text_of(vault, cluster, change.from).await?;
+    let target = match &change.make {
+        Make::Revision { number } => text_of(vault, cluster, *number).await?,
+        Make::Edits { .. } | Make::Adopt | Make::Overwrite => None,
+    };
+    let tree = match &change.make {
+        Make::Adopt => live(context.services, vault, context.cluster).await?.tree,
+        Make::Edits { .. } | Make::Overwrite | Make::Revision { .. } => Value::Null,
+    };
+    let newest = (change.from, newest.as_ref());
+    let text = make_text(&change.make, newest, target.as_ref(), &tree).map_err(of_make)?;
+    if digest_of_text(text.expose_secret()) != change.to {
+        return Err(changed_meanwhile(
+            "the values are not those that were approved",
+        ));
+    }
+    Ok(ValuesText {
+        text,
+        chart_version: change.chart_version,
+        reason: change.reason,
+    })
+}
+
+/// Somebody was quicker.
+pub(super) fn changed_meanwhile(what: &str) -> StepError {
+    StepError::needs_human(
+        format!("changed meanwhile: {what}"),
+        "leave this operation and run the command again for a new plan",
+    )
+}
+
+fn of_make(error: MakeError) -> StepError {
+    StepError::NeedsHuman {
+        reason: "the new values could not be made".to_owned(),
+        hint: "leave this operation and run the command again for a new plan".to_owned(),
+        source: Some(error.into()),
+    }
+}

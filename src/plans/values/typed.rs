@@ -1,0 +1,499 @@
+//! Changes of what has a type: limits, worker options, notebooks, the image; and overlays.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::{Before, Wanted, Wish};
+use crate::commands::value::Options;
+use crate::domain::deploy::NotebookImage;
+use crate::domain::size::Size;
+use crate::domain::values::change::Make;
+use crate::domain::values::python::{Choice, DaskLimits, WorkerOptions};
+use crate::domain::values::secrets::holds_secret;
+use crate::domain::values::text::{Edit, Path, overlay};
+use crate::domain::yaml;
+
+/// Where the two Python sources stand.
+const SOURCES: [&str; 3] = ["dask-gateway", "gateway", "extraConfig"];
+
+fn source_path(block: &str) -> Path {
+    Path::of(&SOURCES).below(block)
+}
+
+fn notebook_path(below: &[&str]) -> Path {
+    let start = Path::of(&["jupyterhub", "singleuser"]);
+    below.iter().fold(start, |path, key| path.below(key))
+}
+
+/// A change from what stands there.
+fn edit_to(before: &Before, path: Path, new: impl Into<Value>) -> Edit {
+    Edit {
+        old: path.find(&before.tree).cloned(),
+        new: Some(new.into()),
+        path,
+    }
+}
+
+fn number(options: &Options, name: &str) -> Option<u32> {
+    options
+        .integer(name)
+        .and_then(|number| u32::try_from(number).ok())
+}
+
+fn by_hand(block: &str) -> Vec<String> {
+    vec![format!(
+        "the source of `{block}` was changed by hand and is kept as it is; change it with `/pangeo values edit`"
+    )]
+}
+
+fn none_given(options: &[&str]) -> Vec<String> {
+    let names: Vec<String> = options.iter().map(|name| format!("`{name}`")).collect();
+    vec![format!("give at least one of {}", names.join(", "))]
+}
+
+pub(super) fn limits(before: &Before, options: &Options) -> Wish {
+    const NAMES: [&str; 4] = ["cores", "memory", "workers", "idle-timeout"];
+    if !NAMES.iter().any(|name| options.is_given(name)) {
+        return Err(none_given(&NAMES));
+    }
+    let path = source_path("dasklimits");
+    let mut warnings = Vec::new();
+    let mut limits = match path.find(&before.tree) {
+        Some(Value::String(source)) => {
+            DaskLimits::parse(source).map_err(|_hand_made| by_hand("dasklimits"))?
+        }
+        Some(_) => return Err(by_hand("dasklimits")),
+        None => {
+            warnings.push("There were no limits; those not given are the howto's".to_owned());
+            DaskLimits::howto()
+        }
+    };
+    if let Some(cores) = number(options, "cores") {
+        limits.cluster_max_cores = cores;
+    }
+    if let Some(memory) = options.size("memory") {
+        limits.cluster_max_memory = memory.clone();
+    }
+    if let Some(workers) = number(options, "workers") {
+        limits.cluster_max_workers = workers;
+    }
+    if let Some(minutes) = number(options, "idle-timeout") {
+        limits.idle_timeout = Duration::from_mins(u64::from(minutes));
+    }
+    warnings.extend(limits_warning(before, &limits));
+    let edit = edit_to(before, path, limits.to_python());
+    Ok(Wanted {
+        make: Make::Edits { edits: vec![edit] },
+        summary: format!(
+            "Change what one Dask cluster of `{}` may take",
+            before.cluster.name
+        ),
+        warnings,
+    })
+}
+
+/// A worker that does not fit into the limits never starts.
+fn limits_warning(before: &Before, limits: &DaskLimits) -> Option<String> {
+    let source = source_path("optionHandler");
+    let options = WorkerOptions::parse(source.find(&before.tree)?.as_str()?).ok()?;
+    (options.cores.max > limits.cluster_max_cores).then(|| {
+        format!(
+            "People may choose workers of {} cores, more than the {} of a whole cluster",
+            options.cores.max, limits.cluster_max_cores
+        )
+    })
+}
+
+/// The worker options that stand in the values, if they were not written by hand.
+fn known_worker_options(before: &Before) -> Result<WorkerOptions, Vec<String>> {
+    let path = source_path("optionHandler");
+    let source = path.find(&before.tree).and_then(Value::as_str);
+    source
+        .and_then(|source| WorkerOptions::parse(source).ok())
+        .ok_or_else(|| by_hand("optionHandler"))
+}
+
+pub(super) fn worker_options(before: &Before, options: &Options) -> Wish {
+    const NAMES: [&str; 8] = [
+        "cores",
+        "cores-min",
+        "cores-max",
+        "memory",
+        "memory-min",
+        "memory-max",
+        "image",
+        "tag",
+    ];
+    if !NAMES.iter().any(|name| options.is_given(name)) {
+        return Err(none_given(&NAMES));
+    }
+    let mut wanted = known_worker_options(before)?;
+    let mut problems = Vec::new();
+    let names = ["cores", "memory"];
+    for (name, choice) in names
+        .iter()
+        .zip([&mut wanted.cores, &mut wanted.memory_gib])
+    {
+        *choice = Choice {
+            default: number(options, name).unwrap_or(choice.default),
+            min: number(options, &format!("{name}-min")).unwrap_or(choice.min),
+            max: number(options, &format!("{name}-max")).unwrap_or(choice.max),
+        };
+        if choice.min > choice.default || choice.default > choice.max {
+            problems.push(format!(
+                "`{name}`: the default {} must lie between {} and {}",
+                choice.default, choice.min, choice.max
+            ));
+        }
+    }
+    match image_of(options, &wanted.image) {
+        Some(image) => wanted.image = image.to_string(),
+        None => problems.push("`image`: give its `tag` too".to_owned()),
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let edit = edit_to(before, source_path("optionHandler"), wanted.to_python());
+    Ok(Wanted {
+        make: Make::Edits { edits: vec![edit] },
+        summary: format!(
+            "Change what people of `{}` may choose for Dask workers",
+            before.cluster.name
+        ),
+        warnings: Vec::new(),
+    })
+}
+
+/// The image that the options and the one before (`name:tag`) give together.
+fn image_of(options: &Options, before: &str) -> Option<NotebookImage> {
+    let (name, tag) = before.rsplit_once(':')?;
+    Some(NotebookImage {
+        name: options.text("image").unwrap_or_else(|| name.to_owned()),
+        tag: options.text("tag").unwrap_or_else(|| tag.to_owned()),
+    })
+}
+
+pub(super) fn notebook(before: &Before, options: &Options) -> Wish {
+    const NAMES: [&str; 5] = [
+        "cpu-guarantee",
+        "cpu-limit",
+        "memory-guarantee",
+        "memory-limit",
+        "start-timeout",
+    ];
+    if !NAMES.iter().any(|name| options.is_given(name)) {
+        return Err(none_given(&NAMES));
+    }
+    let cpu = |name: &str, key| {
+        number(options, name).map(|cores| edit_to(before, notebook_path(&["cpu", key]), cores))
+    };
+    let memory = |name: &str, key| {
+        let path = notebook_path(&["memory", key]);
+        options
+            .size(name)
+            .map(|size| edit_to(before, path, size.quantity()))
+    };
+    let timeout = number(options, "start-timeout")
+        .map(|seconds| edit_to(before, notebook_path(&["startTimeout"]), seconds));
+    let edits: Vec<Edit> = [
+        cpu("cpu-guarantee", "guarantee"),
+        cpu("cpu-limit", "limit"),
+        memory("memory-guarantee", "guarantee"),
+        memory("memory-limit", "limit"),
+        timeout,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let problems = too_little(before, &edits);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Wanted {
+        make: Make::Edits { edits },
+        summary: format!("Change what a notebook of `{}` gets", before.cluster.name),
+        warnings: vec![
+            "Running notebooks keep what they have until they are started anew".to_owned(),
+        ],
+    })
+}
+
+/// Limits below what is guaranteed; Kubernetes would refuse every notebook.
+fn too_little(before: &Before, edits: &[Edit]) -> Vec<String> {
+    let value = |keys: &[&str]| {
+        let path = notebook_path(keys);
+        let edited = edits.iter().find(|edit| edit.path == path);
+        match edited {
+            Some(edit) => edit.new.clone(),
+            None => path.find(&before.tree).cloned(),
+        }
+    };
+    let amount = |value: Option<Value>| -> Option<f64> {
+        let value = value?;
+        match value.as_str() {
+            #[expect(clippy::cast_precision_loss, reason = "sizes are only compared")]
+            Some(text) => Size::parse(&format!("{text}B"))
+                .ok()
+                .map(|size| size.bytes() as f64),
+            None => value.as_f64(),
+        }
+    };
+    let mut problems = Vec::new();
+    for what in ["cpu", "memory"] {
+        let guarantee = amount(value(&[what, "guarantee"]));
+        let limit = amount(value(&[what, "limit"]));
+        if let (Some(guarantee), Some(limit)) = (guarantee, limit)
+            && limit < guarantee
+        {
+            problems.push(format!(
+                "`{what}-limit`: it is less than what is guaranteed; raise it or lower `{what}-guarantee`"
+            ));
+        }
+    }
+    problems
+}
+
+pub(super) fn image(before: &Before, options: &Options) -> Wish {
+    if !options.is_given("image") && !options.is_given("tag") {
+        return Err(none_given(&["image", "tag"]));
+    }
+    let text = |keys: &[&str]| {
+        let path = notebook_path(keys);
+        path.find(&before.tree)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let (name, tag) = (text(&["image", "name"]), text(&["image", "tag"]));
+    let name = options.text("image").or(name);
+    let tag = options.text("tag").or(tag);
+    let (Some(name), Some(tag)) = (name, tag) else {
+        return Err(vec![
+            "the values name no image yet; give both `image` and `tag`".to_owned(),
+        ]);
+    };
+    let image = NotebookImage { name, tag };
+    let mut edits = vec![
+        edit_to(
+            before,
+            notebook_path(&["image", "name"]),
+            image.name.clone(),
+        ),
+        edit_to(before, notebook_path(&["image", "tag"]), image.tag.clone()),
+    ];
+    let mut warnings = Vec::new();
+    match known_worker_options(before) {
+        Ok(mut workers) => {
+            workers.image = image.to_string();
+            edits.push(edit_to(before, source_path("optionHandler"), workers.to_python()));
+        }
+        Err(_hand_made) => warnings.push(
+            "The default image of Dask workers stands in a source that was changed by hand; it stays as it is"
+                .to_owned(),
+        ),
+    }
+    if notebook_path(&["profileList"]).find(&before.tree).is_some() {
+        warnings.push(
+            "The images of `profileList` stay as they are; see `/pangeo values show`".to_owned(),
+        );
+    }
+    if image.tag == "latest" {
+        warnings.push(format!(
+            "The image `{image}` changes without notice; a fixed tag makes results repeatable"
+        ));
+    }
+    Ok(Wanted {
+        make: Make::Edits { edits },
+        summary: format!(
+            "Run `{image}` in notebooks and Dask workers of `{}`",
+            before.cluster.name
+        ),
+        warnings,
+    })
+}
+
+pub(super) fn edit(before: &Before, options: &Options) -> Wish {
+    let typed = options.form("overlay");
+    let typed = typed.map(ExposeSecret::expose_secret).unwrap_or_default();
+    let over = yaml::read_plain(typed).map_err(|_error| {
+        vec!["the YAML can't be used: write one document, at most 24 deep, without anchors and aliases".to_owned()]
+    })?;
+    if !over.is_object() {
+        return Err(vec![
+            "write a mapping from the top, such as `jupyterhub:` with `singleuser:` below"
+                .to_owned(),
+        ]);
+    }
+    let edits = overlay(&before.tree, &over);
+    let secret: Vec<String> = edits
+        .iter()
+        .filter(|edit| {
+            edit.new
+                .as_ref()
+                .is_some_and(|new| holds_secret(&edit.path, new))
+        })
+        .map(|edit| {
+            format!(
+                "`{}` is or holds a secret; those do not go through the chat",
+                edit.path
+            )
+        })
+        .collect();
+    if !secret.is_empty() {
+        return Err(secret);
+    }
+    // A secret must not get into the plan as the old value of a place either.
+    let edits = edits.into_iter().map(|edit| Edit {
+        old: edit
+            .old
+            .map(|old| crate::domain::values::secrets::shown(&edit.path, &old)),
+        ..edit
+    });
+    Ok(Wanted {
+        make: Make::Edits {
+            edits: edits.collect(),
+        },
+        summary: format!("Lay changes over the values of `{}`", before.cluster.name),
+        warnings: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use chrono::DateTime;
+    use secrecy::SecretString;
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::Catalogue;
+    use crate::commands::options::parse_options;
+    use crate::commands::value::RawValue;
+    use crate::domain::cluster::{Cluster, Phase};
+    use crate::domain::ids::{ClusterId, DiscordUserId};
+    use crate::domain::names::{ClusterName, HostName};
+    use crate::operations::start::known_steps;
+    use crate::services::helm::{LiveValues, Release, ReleaseStatus};
+
+    fn before(text: &str) -> Before {
+        let tree = yaml::read(text).unwrap();
+        Before {
+            cluster: Cluster {
+                id: ClusterId::new(),
+                name: ClusterName::parse("geo").unwrap(),
+                host: HostName::parse("geo.vm.fedcloud.eu").unwrap(),
+                phase: Phase::Running,
+                owner: DiscordUserId(1),
+                purpose: None,
+                contact: None,
+                ends_on: None,
+                options: json!({}),
+                infrastructure: None,
+                address: None,
+                ssh_user: None,
+                host_key: None,
+                revision: 1,
+                chart_version: None,
+                kubernetes_version: None,
+                created_at: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
+            },
+            chart_version: "2024.1.1".to_owned(),
+            newest: Some(SecretString::from(text)),
+            live: LiveValues {
+                release: Release {
+                    revision: 1,
+                    status: ReleaseStatus::Deployed,
+                    chart: "daskhub-2024.1.1".to_owned(),
+                    app_version: String::new(),
+                    description: String::new(),
+                },
+                tree: tree.clone(),
+            },
+            tree,
+            schemas: Arc::default(),
+        }
+    }
+
+    const CHECK_IN: &str = include_str!("../../domain/values/expected/check-in.yaml");
+
+    fn options(command: &str, given: &[(&str, &str)]) -> Options {
+        let catalogue = Catalogue::built_in(&known_steps()).unwrap();
+        let mut raw: BTreeMap<String, RawValue> = given
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), RawValue::from(*value)))
+            .collect();
+        raw.insert("name".to_owned(), RawValue::from("geo"));
+        parse_options(catalogue.get(command).unwrap(), &raw).unwrap()
+    }
+
+    fn edits(wish: Wish) -> Vec<Edit> {
+        let Make::Edits { edits } = wish.unwrap_or_else(|problems| panic!("{problems:?}")).make
+        else {
+            panic!("no edits");
+        };
+        edits
+    }
+
+    #[test]
+    fn the_image_changes_in_all_its_places() {
+        let before = before(CHECK_IN);
+        let edits = edits(image(
+            &before,
+            &options("values image", &[("tag", "2024.01.15")]),
+        ));
+        let text = crate::domain::values::text::edited(CHECK_IN, &edits).unwrap();
+        assert_eq!(text.matches("2024.01.15").count(), 2, "{text}");
+        assert!(!text.contains("2022.09.21"));
+    }
+
+    #[test]
+    fn limits_that_were_written_by_hand_are_kept() {
+        let own = CHECK_IN.replace("cluster_max_cores = 6", "cluster_max_cores = 2 * 3");
+        let given = options("values limits", &[("cores", "8")]);
+        let problems = limits(&before(&own), &given).err().unwrap();
+        assert!(problems[0].contains("changed by hand"), "{problems:?}");
+        let nothing = options("values limits", &[]);
+        let problems = limits(&before(CHECK_IN), &nothing).err().unwrap();
+        assert!(problems[0].contains("at least one of"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_limit_below_the_guarantee_is_refused() {
+        let given = options("values notebook", &[("memory-limit", "1 GB")]);
+        let problems = notebook(&before(CHECK_IN), &given).err().unwrap();
+        assert!(problems[0].contains("`memory-limit`"), "{problems:?}");
+        let given = options(
+            "values worker-options",
+            &[("cores-max", "2"), ("cores", "3")],
+        );
+        let problems = worker_options(&before(CHECK_IN), &given).err().unwrap();
+        assert!(problems[0].contains("between 1 and 2"), "{problems:?}");
+    }
+
+    #[test]
+    fn an_overlay_is_refused_with_secrets_aliases_or_bombs() {
+        let lay = |text: &str| {
+            let form = [("overlay".to_owned(), SecretString::from(text))];
+            let options = options("values edit", &[]).with_form(form.into_iter().collect());
+            edit(&before(CHECK_IN), &options)
+        };
+        let good = edits(lay("jupyterhub:\n  cull:\n    timeout: 900\n"));
+        assert_eq!(good[0].path.to_string(), "jupyterhub.cull.timeout");
+        for (bad, why) in [
+            ("jupyterhub:\n  proxy:\n    secretToken: abc", "secretToken"),
+            ("a: &x 1\nb: *x", "can't be used"),
+            ("[1, 2]", "mapping"),
+            ("a: [", "can't be used"),
+            ("a: 1\n---\nb: 2", "can't be used"),
+        ] {
+            let problems = lay(bad)
+                .err()
+                .unwrap_or_else(|| panic!("{bad:?} was taken"));
+            assert!(problems[0].contains(why), "{bad:?}: {problems:?}");
+            assert!(!problems[0].contains("abc"), "{problems:?}");
+        }
+    }
+}
