@@ -29,6 +29,14 @@ pub trait Machines: Send + Sync + 'static {
     /// Starts the front end of an infrastructure; the same again if it already runs.
     fn start(&self, request: MachineRequest) -> BoxFuture<'_, anyhow::Result<Machine>>;
 
+    /// The template as it is now, with which IM is about to configure the machines.
+    fn template_is(
+        &self,
+        _infrastructure: &str,
+        _inputs: &serde_json::Map<String, serde_json::Value>,
+    ) {
+    }
+
     /// IM has (re)configured the front end. `host` is `kube_public_dns_name`; `points_here` tells
     /// whether that name resolved to the front end's address at that moment, which is when
     /// Let's Encrypt gives out a certificate.
@@ -41,4 +49,34 @@ pub trait Machines: Send + Sync + 'static {
 
     /// Stops the front end and removes its files; nothing happens if there is none.
     fn stop<'a>(&'a self, infrastructure: &'a str) -> BoxFuture<'a, anyhow::Result<()>>;
+}
+
+/// A worker node's VM, as Infrastructure Manager has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerVm {
+    /// IM's number of it.
+    pub number: u32,
+    /// The name of the node.
+    pub node: String,
+    /// Its state, in IM's words.
+    pub state: String,
+}
+
+/// What the CLUES of an elastic cluster asks Infrastructure Manager for. [`crate::im`] implements
+/// it, [`crate::frontend`] calls it.
+pub trait Workers: Send + Sync + 'static {
+    /// Adds a VM for a node; the error is IM's text.
+    ///
+    /// # Errors
+    /// When IM refuses.
+    fn add(&self, infrastructure: &str, node: &str) -> Result<u32, String>;
+
+    /// Removes a VM.
+    ///
+    /// # Errors
+    /// When IM refuses.
+    fn remove(&self, infrastructure: &str, vm: u32) -> Result<(), String>;
+
+    /// The VMs of worker nodes.
+    fn list(&self, infrastructure: &str) -> Vec<WorkerVm>;
 }

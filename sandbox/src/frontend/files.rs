@@ -50,8 +50,6 @@ fi
 HOME=/root USER=root LOGNAME=root exec "$@"
 "#;
 
-const SERVICE: &str = "#!/bin/sh\n# cluesd is always well here.\nexit 0\n";
-
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n\
     cloudadm:x:0:0:cloudadm:/home/cloudadm:/bin/bash\n\
     sshd:x:101:65534::/run/sshd:/usr/sbin/nologin\n\
@@ -103,8 +101,7 @@ pub(super) fn make(
         0o600,
     )?;
     put(data, "usr-local/bin/sudo", SUDO, 0o755)?;
-    put(data, "usr-local/bin/service", SERVICE, 0o755)?;
-    for program in ["helm", "kubectl", "clues"] {
+    for program in ["helm", "kubectl", "clues", "service"] {
         let link = data.join("usr-local/bin").join(program);
         symlink("/opt/programs", &link).with_context(|| format!("link {}", link.display()))?;
     }

@@ -1,23 +1,24 @@
-//! The pretend Kubernetes API of a cluster, and the pretend `kubectl` and `clues`.
+//! The pretend Kubernetes API of a cluster, and the pretend `kubectl`.
 //!
 //! Served over TLS with client certificates, as kubeadm sets it up. What it shows follows from the
-//! state of the cluster; nothing can be written through it.
+//! state of the cluster; what can be written are a node's `unschedulable` and evictions.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, patch, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::Shared;
 use super::arguments::Arguments;
 use super::chart;
+use super::elastic;
 use super::logs;
 use super::protocol::{Call, Caller};
-use super::state::{Cluster, Workload};
+use super::state::{Cluster, Server, WorkerNode, Workload};
 
 /// Deployments of DaskHub and how many pods each wants.
 const DEPLOYMENTS: [(&str, u32); 6] = [
@@ -40,12 +41,17 @@ pub(super) fn router(shared: Arc<Shared>, infrastructure: &str) -> Router {
     Router::new()
         .route("/version", get(version))
         .route("/api/v1/nodes", get(nodes))
+        .route("/api/v1/nodes/{node}", patch(change_node))
         .route("/api/v1/namespaces", get(namespaces))
         .route("/api/v1/pods", get(all_pods))
         .route("/api/v1/namespaces/{namespace}/pods", get(pods))
         .route(
             "/api/v1/namespaces/{namespace}/pods/{pod}/log",
             get(logs::pod_log),
+        )
+        .route(
+            "/api/v1/namespaces/{namespace}/pods/{pod}/eviction",
+            post(evict),
         )
         .route("/api/v1/namespaces/{namespace}/secrets", get(secrets))
         .route(
@@ -162,6 +168,50 @@ async fn volume_claims(State(api): State<Api>, Path(namespace): Path<String>) ->
     })
 }
 
+/// `kubectl cordon` and `uncordon`: a merge patch of `spec.unschedulable`.
+async fn change_node(
+    State(api): State<Api>,
+    Path(node): Path<String>,
+    Json(change): Json<Value>,
+) -> Response {
+    let unschedulable = change
+        .pointer("/spec/unschedulable")
+        .map(|value| value.as_bool().unwrap_or(false));
+    let changed = api.shared.change(&api.infrastructure, |cluster| {
+        let worker = cluster.clues.nodes.get_mut(&node)?;
+        if !worker.joined {
+            return None;
+        }
+        worker.cordoned = unschedulable.unwrap_or(worker.cordoned);
+        let mut items = node_items(cluster).into_iter();
+        items.find(|item| item.pointer("/metadata/name").and_then(Value::as_str) == Some(&node))
+    });
+    match changed.flatten() {
+        Some(item) => Json(item).into_response(),
+        None => status(StatusCode::NOT_FOUND, &format!("nodes {node:?} not found")),
+    }
+}
+
+/// An eviction: the server of a user ends, a pod of DaskHub is made again elsewhere.
+async fn evict(State(api): State<Api>, Path((namespace, pod)): Path<(String, String)>) -> Response {
+    let evicted = api.shared.change(&api.infrastructure, |cluster| {
+        let names = pod_items(cluster);
+        let is_there = namespace == "daskhub"
+            && names
+                .iter()
+                .any(|item| item.pointer("/metadata/name").and_then(Value::as_str) == Some(&pod));
+        cluster.servers.retain(|server| server.pod != pod);
+        is_there
+    });
+    if evicted == Some(true) {
+        let done = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201
+        });
+        return (StatusCode::CREATED, Json(done)).into_response();
+    }
+    status(StatusCode::NOT_FOUND, &format!("pods {pod:?} not found"))
+}
+
 async fn secrets(State(api): State<Api>, Path(namespace): Path<String>) -> Response {
     api.answer(|cluster| {
         let items: Vec<_> = cluster
@@ -198,47 +248,66 @@ async fn deployments(State(api): State<Api>, Path(namespace): Path<String>) -> R
 }
 
 fn node_items(cluster: &Cluster) -> Vec<Value> {
-    let version = cluster.kubernetes_version();
-    let size = |cpus: &str, memory: &str| {
-        let gigabytes = cluster
-            .input(memory)
-            .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok())
-            .unwrap_or(4);
-        let cpus = cluster.input(cpus).unwrap_or_else(|| "2".to_owned());
-        json!({ "cpu": cpus, "memory": format!("{}Ki", gigabytes * 1_000_000_000 / 1024), "pods": "110" })
+    let number = |name: &str, default: u64| {
+        let text = cluster.input(name);
+        let number = text.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+        number.unwrap_or(default)
     };
-    let node = |name: &str, labels: Value, allocatable: Value| {
-        json!({
-            "metadata": { "name": name, "labels": labels },
-            "status": {
-                "allocatable": allocatable, "capacity": allocatable,
-                "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }],
-                "nodeInfo": {
-                    "kubeletVersion": version, "kubeProxyVersion": version, "architecture": "amd64",
-                    "bootID": "", "containerRuntimeVersion": "containerd://1.7.24",
-                    "kernelVersion": "5.15.0", "machineID": "", "operatingSystem": "linux",
-                    "osImage": "Ubuntu 22.04", "systemUUID": ""
-                }
-            }
-        })
-    };
-    let mut items = vec![node(
+    let front_end = (
+        number("fe_cpus", 2) * 1000,
+        number("fe_mem", 4) * 1_000_000_000,
+    );
+    let labels = json!({ "node-role.kubernetes.io/control-plane": "" });
+    let mut items = vec![node_item(
+        cluster,
         "kubeserver.localdomain",
-        json!({ "node-role.kubernetes.io/control-plane": "" }),
-        size("fe_cpus", "fe_mem"),
+        labels,
+        front_end,
+        None,
     )];
-    let workers: u32 = cluster
-        .input("wn_num")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1);
-    for number in 1..=workers {
-        items.push(node(
-            &format!("wn{number}.localdomain"),
-            json!({}),
-            size("wn_cpus", "wn_mem"),
-        ));
+    let size = elastic::worker_size(cluster);
+    for (name, worker) in cluster.clues.nodes.iter().filter(|(_, node)| node.joined) {
+        items.push(node_item(cluster, name, json!({}), size, Some(worker)));
     }
     items
+}
+
+fn node_item(
+    cluster: &Cluster,
+    name: &str,
+    labels: Value,
+    (cpu_milli, memory): (u64, u64),
+    worker: Option<&WorkerNode>,
+) -> Value {
+    let version = cluster.kubernetes_version();
+    let allocatable = json!({
+        "cpu": (cpu_milli / 1000).to_string(), "memory": format!("{}Ki", memory / 1024), "pods": "110"
+    });
+    let condition = if worker.is_some_and(|worker| worker.not_ready) {
+        json!({ "type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown" })
+    } else {
+        json!({ "type": "Ready", "status": "True", "reason": "KubeletReady" })
+    };
+    let mut spec = json!({});
+    if worker.is_some_and(|worker| worker.cordoned) {
+        spec = json!({
+            "unschedulable": true,
+            "taints": [{ "key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule" }]
+        });
+    }
+    json!({
+        "metadata": { "name": name, "labels": labels },
+        "spec": spec,
+        "status": {
+            "allocatable": allocatable, "capacity": allocatable, "conditions": [condition],
+            "nodeInfo": {
+                "kubeletVersion": version, "kubeProxyVersion": version, "architecture": "amd64",
+                "bootID": "", "containerRuntimeVersion": "containerd://1.7.24",
+                "kernelVersion": "5.15.0", "machineID": "", "operatingSystem": "linux",
+                "osImage": "Ubuntu 22.04", "systemUUID": ""
+            }
+        }
+    })
 }
 
 /// How many pods of a deployment are ready, and what Kubernetes says if not all are.
@@ -287,17 +356,25 @@ fn deployment_items(cluster: &Cluster) -> Vec<Value> {
 }
 
 pub(super) fn pod_items(cluster: &Cluster) -> Vec<Value> {
+    let mut items: Vec<Value> = cluster.servers.iter().map(server_item).collect();
     if cluster.workload == Workload::Absent {
-        return Vec::new();
+        return items;
     }
-    let mut items = Vec::new();
+    let home = elastic::home(cluster);
     for (name, wanted) in DEPLOYMENTS {
         let (ready, _) = readiness(cluster, name, wanted);
         for number in 0..wanted {
             let is_ready = number < ready;
             items.push(json!({
-                "metadata": { "name": format!("{name}-6d988656cf-{number}"), "namespace": "daskhub" },
-                "spec": { "containers": [] },
+                "metadata": {
+                    "name": format!("{name}-6d988656cf-{number}"), "namespace": "daskhub",
+                    "labels": { "app": "jupyterhub", "component": name },
+                    "ownerReferences": [{
+                        "apiVersion": "apps/v1", "kind": "ReplicaSet", "uid": "1",
+                        "name": format!("{name}-6d988656cf")
+                    }]
+                },
+                "spec": { "containers": [], "nodeName": home },
                 "status": {
                     "phase": if is_ready { "Running" } else { "Pending" },
                     "conditions": [{
@@ -308,6 +385,42 @@ pub(super) fn pod_items(cluster: &Cluster) -> Vec<Value> {
         }
     }
     items
+}
+
+/// A server of a user, with the labels that `KubeSpawner` gives it.
+fn server_item(server: &Server) -> Value {
+    let status = match &server.node {
+        Some(_) => json!({
+            "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }]
+        }),
+        None => json!({
+            "phase": "Pending",
+            "conditions": [{
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                "message": "0/2 nodes are available: 2 Insufficient memory.",
+                "lastTransitionTime": server.since
+            }]
+        }),
+    };
+    json!({
+        "metadata": {
+            "name": server.pod, "namespace": "daskhub", "creationTimestamp": server.since,
+            "labels": {
+                "app": "jupyterhub", "component": "singleuser-server",
+                "hub.jupyter.org/username": server.user
+            }
+        },
+        "spec": {
+            "nodeName": server.node,
+            "containers": [{
+                "name": "notebook",
+                "resources": { "requests": {
+                    "cpu": format!("{}m", server.cpu_milli), "memory": server.memory.to_string()
+                } }
+            }]
+        },
+        "status": status
+    })
 }
 
 /// The pretend `kubectl`: definitions and a few looks.
@@ -377,46 +490,4 @@ pub(super) async fn kubectl(
             1
         }
     }
-}
-
-/// The pretend `clues`: its table of nodes.
-pub(super) async fn clues(
-    shared: &Shared,
-    infrastructure: &str,
-    call: &Call,
-    caller: &mut Caller,
-) -> u8 {
-    if call.args.first().map(String::as_str) != Some("status") {
-        caller
-            .err("error: this simulation of clues knows status\n")
-            .await;
-        return 1;
-    }
-    let (on, all) = shared
-        .look(infrastructure, |cluster| {
-            let number = |name: &str| {
-                cluster
-                    .input(name)
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or(1_u32)
-            };
-            (number("wn_num"), number("max_wn_num").max(number("wn_num")))
-        })
-        .unwrap_or_default();
-    let head = "node                        state    enabled   time stable   (cpu,mem) used   (cpu,mem) total\n";
-    caller
-        .out(format!("{head}{}\n", "-".repeat(head.len() - 1)))
-        .await;
-    for number in 1..=all {
-        let (name, state) = (
-            format!("wn{number}"),
-            if number <= on { "idle" } else { "off" },
-        );
-        let line = format!(
-            "{name:<24}   {state:>8}   {:>8}   {:>11}   {:>4},{:<9}    {:>3},{:<9}\n",
-            "enabled", "00h10'00\"", 0, 0, 1, 1_073_741_824
-        );
-        caller.out(line).await;
-    }
-    0
 }

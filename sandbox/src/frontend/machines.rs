@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, UnixListener};
 use super::hub::{self, Certificates};
 use super::machine::{INNER_SSH_PORT, Machine, free};
 use super::shared::serve_programs;
-use super::state::{Cluster, Workload};
-use super::{FrontEnds, files, kubernetes};
+use super::state::{Clues, Cluster, PowerState, WorkerNode, Workload};
+use super::{FrontEnds, clues, elastic, files, kubernetes};
 use crate::machines::{Machine as Started, MachineRequest, Machines};
 use crate::tls::{self, Authority, serve_tls};
 
@@ -47,6 +47,22 @@ impl Machines for FrontEnds {
                 .context("the front end was removed meanwhile")
         }
         .boxed()
+    }
+
+    fn template_is(
+        &self,
+        infrastructure: &str,
+        inputs: &serde_json::Map<String, serde_json::Value>,
+    ) {
+        self.shared.change(infrastructure, |cluster| {
+            cluster.inputs.clone_from(inputs);
+        });
+        if let Err(error) = clues::follow_template(&self.shared, infrastructure) {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "CLUES' files stay as they are"
+            );
+        }
     }
 
     fn configured<'a>(
@@ -117,6 +133,8 @@ impl FrontEnds {
             releases: Vec::new(),
             workload: Workload::Absent,
             helm_runs: 0,
+            clues: Clues::default(),
+            servers: Vec::new(),
         };
         let token = match &self.shared.options.ec3 {
             Some(ec3) => ec3.checkin.mint_token(&ec3.user, TOKEN_LIFETIME)?,
@@ -167,6 +185,29 @@ impl FrontEnds {
         anyhow::bail!("no free loopback address for a front end")
     }
 
+    /// Starts CLUES. Without IM the nodes of the template are there at once.
+    fn first_nodes(&self, infrastructure: &str) {
+        let shared = &self.shared;
+        let is_new = shared.look(infrastructure, |cluster| cluster.clues.nodes.is_empty());
+        if is_new != Some(true) {
+            return;
+        }
+        clues::start(shared, infrastructure);
+        if shared.workers().is_some() {
+            return;
+        }
+        shared.change(infrastructure, |cluster| {
+            let number = cluster.input("wn_num").and_then(|text| text.parse().ok());
+            for number in 1..=number.unwrap_or(1_u32) {
+                let mut node = WorkerNode::new();
+                node.joined = true;
+                node.set(PowerState::Idle);
+                let name = format!("wn{number}");
+                cluster.clues.nodes.insert(name, node);
+            }
+        });
+    }
+
     /// Starts the servers and the `sshd` of a cluster that is known.
     pub(super) async fn start_machine(&self, infrastructure: &str) -> anyhow::Result<()> {
         let (name, address) = self
@@ -209,6 +250,10 @@ impl FrontEnds {
             shared.hub_faults.wrap(hub),
             tls::config(Arc::new(certificates))?,
         );
+        self.first_nodes(infrastructure);
+        machine
+            .servers
+            .run(elastic::run(Arc::clone(shared), infrastructure.to_owned()));
         let own = shared
             .authority
             .issue(&[&machine.address().to_string()], 365)?;

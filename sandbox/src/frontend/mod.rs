@@ -3,7 +3,7 @@
 //! Each infrastructure gets a loopback address of its own with SSH, the hub and the Kubernetes API
 //! behind it, and a file system of its own (`setup.sh`: mount and process namespace, the machine's
 //! `/usr`, everything else ours). `sshd` is Debian's, behind a door where faults are made
-//! (`proxy.rs`). `helm`, `kubectl` and `clues` are one program of ours (`programs.rs`) that asks
+//! (`proxy.rs`). `helm`, `kubectl`, `clues` and `service` are one program of ours (`programs.rs`) that asks
 //! the sandbox through a socket file what to do (`protocol.rs`), so that the state of the cluster
 //! is in one place (`state.rs`) and survives a restart of the sandbox.
 //!
@@ -14,7 +14,9 @@
 
 mod arguments;
 mod chart;
+mod clues;
 mod ec3;
+mod elastic;
 mod files;
 mod held;
 mod helm;
@@ -24,6 +26,7 @@ mod kubernetes;
 mod logs;
 mod machine;
 mod machines;
+mod people;
 pub mod programs;
 mod protocol;
 mod proxy;
@@ -34,7 +37,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -48,6 +51,7 @@ use machine::Machine;
 pub use ec3::Ec3Options;
 pub use held::HeldCommand;
 pub use helm::HelmFault;
+pub use people::{NodeView, ServerSize};
 pub use proxy::SshDoor;
 pub(crate) use shared::Shared;
 pub use state::Revision;
@@ -125,6 +129,7 @@ impl FrontEnds {
             hub_faults: Faults::new(),
             kubernetes_faults: Faults::new(),
             pod_logs: logs::PodLogs::default(),
+            im: OnceLock::new(),
         });
         let mut background = Background::new();
         background.keep(Arc::clone(&shared.saved));

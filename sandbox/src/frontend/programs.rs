@@ -1,4 +1,4 @@
-//! The pretend programs themselves: what runs on a front end as `helm`, `kubectl` and `clues`.
+//! The pretend programs themselves: what runs on a front end as `helm`, `kubectl`, `clues` and `service`.
 //!
 //! One binary, `front-end-programs`, that looks at the name under which it was called.
 

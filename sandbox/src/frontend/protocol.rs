@@ -1,4 +1,4 @@
-//! How the pretend programs on a front end (`helm`, `kubectl`, `clues`) talk to the sandbox: one
+//! How the pretend programs on a front end (`helm`, `kubectl`, `clues`, `service`) talk to the sandbox: one
 //! connection to a socket file for each run, JSON lines both ways.
 //!
 //! All they do is decided in the sandbox; the program prints what it is told, writes the files it

@@ -1,18 +1,20 @@
 //! What the parts of the front ends share: state, faults, certificates, running programs.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
 use super::FrontEndsOptions;
+use super::clues;
 use super::helm::{Helm, HelmFault};
 use super::kubernetes;
 use super::logs::PodLogs;
 use super::protocol::{Caller, Order};
 use super::state::{Cluster, Clusters};
 use crate::faults::Faults;
+use crate::machines::Workers;
 use crate::saved::Saved;
 use crate::tls::{Authority, IssuedCertificate};
 
@@ -30,6 +32,7 @@ pub(crate) struct Shared {
     pub(super) hub_faults: Faults,
     pub(super) kubernetes_faults: Faults,
     pub(super) pod_logs: PodLogs,
+    pub(super) im: OnceLock<Arc<dyn Workers>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -59,6 +62,11 @@ impl Shared {
             .clusters
             .get_mut(infrastructure)
             .map(change)
+    }
+
+    /// The IM that CLUES asks for nodes.
+    pub(super) fn workers(&self) -> Option<&dyn Workers> {
+        self.im.get().map(AsRef::as_ref)
     }
 
     /// Takes the next fault if it is this one.
@@ -144,7 +152,8 @@ async fn serve_call(
             .await
         }
         "kubectl" => kubernetes::kubectl(shared, infrastructure, &call, &mut caller).await,
-        "clues" => kubernetes::clues(shared, infrastructure, &call, &mut caller).await,
+        "clues" => clues::clues(shared, infrastructure, &call, &mut caller).await,
+        "service" => clues::service(shared, infrastructure, &call, &mut caller).await,
         other => anyhow::bail!("no program {other:?}"),
     };
     caller.order(&Order::Exit(code)).await;

@@ -32,6 +32,128 @@ pub(super) struct Cluster {
     pub(super) workload: Workload,
     /// How often `helm upgrade` was run for real.
     pub(super) helm_runs: u32,
+    /// CLUES and the nodes that it powers.
+    #[serde(default)]
+    pub(super) clues: Clues,
+    /// The servers of users, and what they started.
+    #[serde(default)]
+    pub(super) servers: Vec<Server>,
+}
+
+/// CLUES, as it runs on the front end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Clues {
+    /// Whether it was stopped or has died.
+    pub(super) down: bool,
+    /// What it read from its files when it started; the files may say something else since.
+    pub(super) config: CluesConfig,
+    /// All nodes that ever were, by name.
+    pub(super) nodes: BTreeMap<String, WorkerNode>,
+}
+
+/// What CLUES reads when it starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CluesConfig {
+    /// `KUBERNETES_NODE_SLOTS`.
+    pub(super) slots: u64,
+    /// `KUBERNETES_NODE_MEMORY`, bytes.
+    pub(super) memory: u64,
+    /// `IDLE_TIME`, seconds.
+    pub(super) idle_s: u64,
+    /// `EXTRA_NODES_FREE`.
+    pub(super) extra_free: usize,
+    /// `MAX_BOOTING_NODES`.
+    pub(super) max_booting: usize,
+}
+
+impl Default for CluesConfig {
+    fn default() -> Self {
+        Self {
+            slots: 1,
+            memory: 1 << 30,
+            idle_s: 900,
+            extra_free: 0,
+            max_booting: 5,
+        }
+    }
+}
+
+/// The state of a node, in CLUES' words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum PowerState {
+    Idle,
+    Used,
+    #[default]
+    Off,
+    PowOn,
+    PowOff,
+    OffErr,
+}
+
+impl PowerState {
+    /// The word of `clues status`, which cuts it after 8 characters.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Used => "used",
+            Self::Off => "off",
+            Self::PowOn => "powon",
+            Self::PowOff => "powoff",
+            Self::OffErr => "off (err",
+        }
+    }
+}
+
+/// A node that CLUES powers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct WorkerNode {
+    pub(super) state: PowerState,
+    pub(super) disabled: bool,
+    pub(super) since: DateTime<Utc>,
+    /// Whether it is a node of Kubernetes.
+    pub(super) joined: bool,
+    /// Whether Kubernetes puts nothing new on it.
+    pub(super) cordoned: bool,
+    /// Whether its kubelet does not answer.
+    #[serde(default)]
+    pub(super) not_ready: bool,
+    /// Its VM.
+    pub(super) vm: Option<u32>,
+}
+
+impl WorkerNode {
+    pub(super) fn new() -> Self {
+        Self {
+            state: PowerState::Off,
+            disabled: false,
+            since: Utc::now(),
+            joined: false,
+            cordoned: false,
+            not_ready: false,
+            vm: None,
+        }
+    }
+
+    pub(super) fn set(&mut self, state: PowerState) {
+        if self.state != state {
+            self.state = state;
+            self.since = Utc::now();
+        }
+    }
+}
+
+/// A pod that takes room on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Server {
+    /// The pod's name, such as `jupyter-ana`.
+    pub(super) pod: String,
+    /// Whose it is.
+    pub(super) user: String,
+    pub(super) cpu_milli: u64,
+    pub(super) memory: u64,
+    /// Where it runs; nowhere while it is pending.
+    pub(super) node: Option<String>,
+    pub(super) since: DateTime<Utc>,
 }
 
 /// One revision of the release.

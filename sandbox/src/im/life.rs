@@ -125,7 +125,7 @@ fn launch_failed(infrastructure: &mut Infrastructure, cloud: &Cloud, text: &str)
 /// Starts the machine of the front end (again) and notes its address and key.
 async fn start_machine(im: &Inner, id: &str) -> anyhow::Result<()> {
     let request = change(im, id, |i| {
-        let failed = i.failed || i.vms.iter().any(|vm| vm.state == VmState::Failed);
+        let failed = i.failed || i.vm(0).is_some_and(|vm| vm.state == VmState::Failed);
         let wanted = !i.is_dummy() && !i.vms.is_empty() && !failed;
         wanted.then(|| MachineRequest {
             infrastructure: i.id.clone(),
@@ -211,11 +211,13 @@ async fn configuring(im: &Inner, id: &str) -> anyhow::Result<()> {
     }
     let found = change(im, id, |i| {
         let address = i.vm(0).and_then(|vm| vm.public_address.clone());
-        (i.design.host().map(str::to_owned), address)
+        let inputs = i.design.inputs.clone();
+        (i.design.host().map(str::to_owned), address, inputs)
     });
-    let Some((host, address)) = found else {
+    let Some((host, address, inputs)) = found else {
         return Ok(());
     };
+    im.machines.template_is(id, &inputs);
     let address: Option<IpAddr> = address.and_then(|address| address.parse().ok());
     let points_here = match (&im.dns, &host) {
         (Some(dns), Some(host)) => address.is_some() && dns.lookup(host) == address,

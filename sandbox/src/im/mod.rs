@@ -23,6 +23,7 @@ mod site;
 mod state;
 mod tosca;
 mod vm;
+mod workers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkin::Checkin;
 use crate::dns::Dns;
 use crate::faults::Faults;
-use crate::machines::Machines;
+use crate::machines::{Machines, Workers};
 use crate::saved::Saved;
 use crate::serve::{Background, listen};
 use state::{ImState, Infrastructure};
@@ -178,6 +179,11 @@ impl Im {
     /// The URL below which the templates are.
     pub fn templates_url(&self) -> String {
         format!("{}/tosca/", self.inner.url)
+    }
+
+    /// What the CLUES of a cluster asks it for.
+    pub fn workers(&self) -> Arc<dyn Workers> {
+        Arc::new(workers::Elastic(Arc::downgrade(&self.inner)))
     }
 
     /// The faults of all its paths.

@@ -72,7 +72,7 @@ fn used_and_limit(resource: &str, default: (f64, f64), state: &ImState) -> (f64,
         .infrastructures
         .values()
         .filter(is_on_site)
-        .flat_map(|infrastructure| infrastructure.design.needs())
+        .flat_map(Infrastructure::needs)
         .filter(|(name, _)| *name == resource)
         .map(|(_, amount)| amount)
         .sum();

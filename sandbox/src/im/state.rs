@@ -50,6 +50,9 @@ pub(super) struct Vm {
     pub(super) number: u32,
     /// The name of its system.
     pub(super) system: String,
+    /// The name of the node, if it was added for one.
+    #[serde(default)]
+    pub(super) node: Option<String>,
     pub(super) state: VmState,
     /// The address on its private network.
     pub(super) private_address: Option<String>,
@@ -129,6 +132,16 @@ impl Infrastructure {
         }
     }
 
+    /// Cores, memory in GiB, machines and public addresses of the VMs that there are.
+    pub(super) fn needs(&self) -> [(&'static str, f64); 4] {
+        let mut design = self.design.clone();
+        for system in &mut design.systems {
+            let takes_room = |vm: &&Vm| vm.system == system.name && vm.state != VmState::Failed;
+            system.count = self.vms.iter().filter(takes_room).count();
+        }
+        design.needs()
+    }
+
     /// A new VM of a system.
     pub(super) fn add_vm(&mut self, system: &str) -> u32 {
         let number = self.next_vm;
@@ -136,6 +149,7 @@ impl Infrastructure {
         self.vms.push(Vm {
             number,
             system: system.to_owned(),
+            node: None,
             state: VmState::Pending,
             private_address: None,
             public_address: None,

@@ -27,7 +27,10 @@ fn system_of(
     };
     object.insert("state".to_owned(), json!(vm.state.word()));
     object.insert("provider.type".to_owned(), json!(kind));
-    let name = format!("vnode-{}", vm.number);
+    let name = match super::workers::node_name(infrastructure, vm) {
+        Some(node) => node,
+        None => format!("vnode-{}", vm.number),
+    };
     object.insert("net_interface.0.dns_name".to_owned(), json!(name));
     let public_at = system.and_then(|system| {
         let is_public = |id: &String| {

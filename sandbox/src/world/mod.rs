@@ -166,6 +166,7 @@ impl World {
         })
         .await
         .context("start Infrastructure Manager")?;
+        front_ends.use_workers(im.workers());
         let world = Self {
             discord,
             im,

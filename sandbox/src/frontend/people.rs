@@ -1,0 +1,111 @@
+//! What tests and the world's panel do to a cluster as its users would: start servers, and look at
+//! the nodes.
+
+use chrono::Utc;
+
+use super::FrontEnds;
+use super::clues;
+use super::state::{Server, WorkerNode};
+
+/// What a server asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerSize {
+    /// Thousandths of a core.
+    pub cpu_milli: u64,
+    /// Bytes.
+    pub memory: u64,
+}
+
+/// A node as CLUES sees it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct NodeView {
+    /// Its name.
+    pub name: String,
+    /// CLUES' word for its state.
+    pub state: String,
+    /// Whether CLUES may use it.
+    pub enabled: bool,
+    /// Whether Kubernetes puts nothing new on it.
+    pub cordoned: bool,
+}
+
+impl FrontEnds {
+    /// A user starts a server; it runs once there is a node with room.
+    pub fn start_server(&self, infrastructure: &str, user: &str, size: ServerSize) {
+        self.shared.change(infrastructure, |cluster| {
+            cluster.servers.push(Server {
+                pod: format!("jupyter-{user}"),
+                user: user.to_owned(),
+                cpu_milli: size.cpu_milli,
+                memory: size.memory,
+                node: None,
+                since: Utc::now(),
+            });
+        });
+    }
+
+    /// A user's server ends.
+    pub fn stop_server(&self, infrastructure: &str, user: &str) {
+        self.shared.change(infrastructure, |cluster| {
+            cluster.servers.retain(|server| server.user != user);
+        });
+    }
+
+    /// The servers of users and the node of each.
+    pub fn servers(&self, infrastructure: &str) -> Vec<(String, Option<String>)> {
+        let servers = self.shared.look(infrastructure, |cluster| {
+            let of = |server: &Server| (server.user.clone(), server.node.clone());
+            cluster.servers.iter().map(of).collect()
+        });
+        servers.unwrap_or_default()
+    }
+
+    /// The nodes that CLUES knows.
+    pub fn nodes(&self, infrastructure: &str) -> Vec<NodeView> {
+        let of = |(name, node): (&String, &WorkerNode)| NodeView {
+            name: name.clone(),
+            state: node.state.word().to_owned(),
+            enabled: !node.disabled,
+            cordoned: node.cordoned,
+        };
+        let nodes = self.shared.look(infrastructure, |cluster| {
+            cluster.clues.nodes.iter().map(of).collect()
+        });
+        nodes.unwrap_or_default()
+    }
+
+    /// Cores and bytes that the running `cluesd` believes of a node that is off.
+    pub fn believed_size(&self, infrastructure: &str) -> Option<(u64, u64)> {
+        self.shared.look(infrastructure, |cluster| {
+            let config = &cluster.clues.config;
+            (config.slots, config.memory)
+        })
+    }
+
+    /// `cluesd` dies.
+    pub fn kill_clues(&self, infrastructure: &str) {
+        self.shared
+            .change(infrastructure, |cluster| cluster.clues.down = true);
+    }
+
+    /// `cluesd` comes back and reads its files.
+    pub fn start_clues(&self, infrastructure: &str) {
+        clues::start(&self.shared, infrastructure);
+    }
+
+    /// The kubelet of a node stops answering, or answers again.
+    pub fn set_not_ready(&self, infrastructure: &str, node: &str, not_ready: bool) {
+        self.shared.change(infrastructure, |cluster| {
+            if let Some(node) = cluster.clues.nodes.get_mut(node) {
+                node.not_ready = not_ready;
+            }
+        });
+    }
+
+    /// The IM that CLUES asks for nodes; once, before front ends start.
+    pub fn use_workers(&self, im: std::sync::Arc<dyn crate::machines::Workers>) {
+        if self.shared.im.set(im).is_err() {
+            tracing::warn!("the front ends have an IM already");
+        }
+    }
+}
