@@ -8,6 +8,7 @@
 
 pub mod approval;
 pub mod clock;
+pub mod clues;
 pub mod cluster;
 pub mod deploy;
 pub mod diagnosis;

@@ -3,6 +3,7 @@
 //! **Invariant:** a service knows `domain` and nothing else of the bot: no database, no Discord.
 
 pub mod checkin;
+pub mod clues;
 pub mod dns;
 pub mod ec3;
 pub mod frontend;
