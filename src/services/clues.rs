@@ -278,10 +278,7 @@ pub fn node_size_of(file: &FileText) -> Result<NodeSize, CluesError> {
     let value = |key: &str| ini::get(&file.text, "KUBERNETES", key);
     let bad = |key: &str, value: &str| CluesError::BadFile {
         path: NODE_CFG,
-        why: format!(
-            "{key} is {:?}",
-            value.chars().take(40).collect::<String>()
-        ),
+        why: format!("{key} is {:?}", value.chars().take(40).collect::<String>()),
     };
     let slots = match value(SLOTS) {
         None => 1,
@@ -389,7 +386,11 @@ mod tests {
             memory: 33_567_285_248,
         };
         let made = with_node_size(&cfg, large).unwrap();
-        assert!(made.contains("TOKEN=abc\nKUBERNETES_NODE_MEMORY=33567285248\nKUBERNETES_NODE_SLOTS=8\n"));
+        assert!(
+            made.contains(
+                "TOKEN=abc\nKUBERNETES_NODE_MEMORY=33567285248\nKUBERNETES_NODE_SLOTS=8\n"
+            )
+        );
         assert_eq!(node_size_of(&file(NODE_CFG, &made)).unwrap(), large);
     }
 
@@ -407,16 +408,22 @@ mod tests {
         for bad in ["", "x", "-1", "1.5.5"] {
             assert_eq!(clues_bytes(bad), None, "{bad}");
         }
-        assert_eq!(
-            node_size_of(&file(NODE_CFG, "")).unwrap().memory,
-            1 << 30
+        assert_eq!(node_size_of(&file(NODE_CFG, "")).unwrap().memory, 1 << 30);
+        assert!(
+            node_size_of(&file(
+                NODE_CFG,
+                "[KUBERNETES]\nKUBERNETES_NODE_SLOTS=many\n"
+            ))
+            .is_err()
         );
-        assert!(node_size_of(&file(NODE_CFG, "[KUBERNETES]\nKUBERNETES_NODE_SLOTS=many\n")).is_err());
     }
 
     #[test]
     fn nodes_kept_free_are_read_and_changed() {
-        let cfg = file(CLUES_CFG, "[scheduling]\nIDLE_TIME=900\nEXTRA_NODES_FREE=0\n");
+        let cfg = file(
+            CLUES_CFG,
+            "[scheduling]\nIDLE_TIME=900\nEXTRA_NODES_FREE=0\n",
+        );
         assert_eq!(extra_free_of(&cfg).unwrap(), 0);
         assert_eq!(idle_time_of(&cfg), Some(900));
         let made = with_extra_free(&cfg, 2).unwrap();
