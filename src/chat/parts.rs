@@ -206,6 +206,12 @@ pub trait AnswersLooks: Send + Sync {
         instance: CheckinInstance,
     ) -> Result<Report, LookError>;
 
+    /// What CLUES believes of worker nodes; `None` if there is no such cluster.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn flavor(&self, name: &str) -> Result<Option<Report>, LookError>;
+
     /// How the access token on a front end is; `None` if there is no such cluster.
     ///
     /// # Errors
@@ -255,6 +261,10 @@ impl AnswersLooks for Looks {
         instance: CheckinInstance,
     ) -> Result<Report, LookError> {
         Looks::checkin_check(self, host, instance).await
+    }
+
+    async fn flavor(&self, name: &str) -> Result<Option<Report>, LookError> {
+        Looks::flavor(self, name).await
     }
 
     async fn token_status(&self, name: &str) -> Result<Option<Report>, LookError> {

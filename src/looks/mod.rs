@@ -9,6 +9,7 @@
 pub mod checkin;
 pub mod diagnose;
 pub mod dns;
+pub mod flavor;
 pub mod follow;
 pub mod logs;
 mod overview;

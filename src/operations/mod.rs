@@ -16,6 +16,7 @@
 //! **Invariant:** a step's name is a persisted contract; its position is not.
 //! **Invariant:** no step sleeps. A wait of more than a second is a row.
 
+pub mod clues;
 pub mod context;
 pub mod control;
 pub mod error;

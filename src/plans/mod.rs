@@ -9,6 +9,7 @@
 mod completion;
 mod deploy;
 mod destroy;
+mod flavor_set;
 mod token_renew;
 mod undo;
 mod values;
@@ -137,6 +138,7 @@ impl Planner {
             DEPLOY_COMMAND => self.draft_deploy(command, options).await?,
             "destroy" => self.draft_destroy(command, options).await?,
             UNDO_COMMAND => self.draft_undo(options).await?,
+            "flavor set" => self.draft_flavor_set(command, options).await?,
             "token renew" => self.draft_token_renew(command, options).await?,
             _ if command.path.group.as_deref() == Some(VALUES_GROUP) => {
                 self.draft_values(command, options).await?

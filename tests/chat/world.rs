@@ -108,6 +108,10 @@ impl AnswersLooks for Played {
         Ok(None)
     }
 
+    async fn flavor(&self, _name: &str) -> Result<Option<Report>, LookError> {
+        Ok(None)
+    }
+
     async fn token_status(&self, _name: &str) -> Result<Option<Report>, LookError> {
         Ok(None)
     }

@@ -9,6 +9,7 @@ mod effects;
 mod every_command;
 mod every_step;
 mod failures;
+mod flavor;
 mod kill;
 mod logs;
 mod lost_creates;

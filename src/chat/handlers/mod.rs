@@ -10,6 +10,7 @@ mod destroy;
 mod diagnose;
 mod dns_check;
 mod dns_set_secret;
+mod flavor_show;
 mod help;
 mod list;
 mod logs;
@@ -135,6 +136,7 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "checkin sheet" => checkin_sheet::run(&call),
         "diagnose" => diagnose::run(call).await,
         "dns check" => dns_check::run(call).await,
+        "flavor show" => flavor_show::run(call).await,
         "help" => help::run(&call),
         "list" => list::run(call).await,
         "logs clues" | "logs gateway" | "logs helm" | "logs hub" | "logs im" | "logs pod"

@@ -4,6 +4,7 @@
 //! Facts were read in grycap/clues @ 6ef8cf4 of 2025-10-20 (`clues`, `cluesserver`,
 //! `clueslib/node.py`, `cluesplugins/kubernetes.py`, `cluesplugins/im.py`).
 
+pub mod change;
 pub mod ini;
 pub mod quantity;
 pub mod status;

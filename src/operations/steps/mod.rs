@@ -27,12 +27,14 @@ mod point_dns_name;
 mod reconfigure;
 mod record_revision;
 mod render_values;
+mod restart_clues;
 mod uninstall_daskhub;
 mod upgrade_daskhub;
 mod values_text;
 mod wait_for_deployments;
 mod wait_for_refresh_token;
 mod wait_until_configured;
+mod write_node_size;
 mod write_token;
 
 use std::collections::BTreeMap;
@@ -65,6 +67,8 @@ impl Registry {
             Box::new(wait_for_deployments::WaitForDeployments),
             Box::new(check_hub::CheckHub),
             Box::new(record_revision::RecordRevision),
+            Box::new(write_node_size::WriteNodeSize),
+            Box::new(restart_clues::RestartClues),
             Box::new(obtain_token::ObtainToken),
             Box::new(write_token::WriteToken),
             Box::new(wait_for_refresh_token::WaitForRefreshToken),

@@ -1,0 +1,94 @@
+//! `restart-clues`: CLUES reads its files and answers again.
+//!
+//! Restarting twice does no harm: nodes stay as they are. Waits until `clues status` answers, and
+//! compares what CLUES then believes of nodes that are off. Undo has nothing to do.
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::clues::change::SizeChange;
+use crate::domain::clues::status::StatusError;
+use crate::operations::clues::of_clues;
+use crate::operations::{Progress, Step, StepContext, StepError, Undo};
+use crate::services::clues::{CluesError, Daemon};
+
+/// How long CLUES may take to answer, and to take its nodes from the new files (it looks at them
+/// every 5 s).
+const PATIENCE: TimeDelta = TimeDelta::minutes(2);
+
+/// See the module.
+pub(super) struct RestartClues;
+
+/// That it was restarted.
+#[derive(Serialize, Deserialize)]
+struct Output {
+    /// When.
+    restarted_at: DateTime<Utc>,
+}
+
+#[async_trait]
+impl Step for RestartClues {
+    fn name(&self) -> &'static str {
+        "restart-clues"
+    }
+
+    async fn run(&self, context: &StepContext<'_>) -> Result<Progress, StepError> {
+        let services = context.services;
+        let clues = services.clues(context.cluster, context.vault).await?;
+        let now = context.store.clock().now();
+        let restarted_at = if let Some(output) = context.learnt_before::<Output>() {
+            output.restarted_at
+        } else {
+            context.still_ours().await?;
+            clues.daemon(Daemon::Restart).await.map_err(of_clues)?;
+            context.learn(&Output { restarted_at: now }).await?;
+            context.log("CLUES is restarted").await?;
+            now
+        };
+        let is_over = now - restarted_at > PATIENCE;
+        let wait = |note: &str| {
+            Ok(Progress::Wait {
+                after: services.settings.poll,
+                note: note.to_owned(),
+            })
+        };
+        let rows = match clues.status().await {
+            Ok(rows) => rows,
+            Err(CluesError::Status(StatusError::NotRunning)) if !is_over => {
+                return wait("until CLUES answers");
+            }
+            Err(CluesError::Status(StatusError::NotRunning)) => {
+                return Err(StepError::needs_human(
+                    "CLUES does not run after its restart",
+                    "see what `sudo service cluesd status` says on the front end, then retry",
+                ));
+            }
+            Err(error) => return Err(of_clues(error)),
+        };
+        let change: SizeChange = context.options()?;
+        let off: Vec<_> = rows.iter().filter(|row| row.state.is_off()).collect();
+        let wrong = off
+            .iter()
+            .find(|row| (row.cpus, row.memory) != (change.new.slots, change.new.memory));
+        match wrong {
+            None => Ok(Progress::told(format!(
+                "CLUES answers; {} of its {} nodes are off and have the new size",
+                off.len(),
+                rows.len()
+            ))),
+            Some(_row) if !is_over => wait("until CLUES has the new size"),
+            Some(row) => Err(StepError::needs_human(
+                format!(
+                    "CLUES still believes that {} has {} cores and {} bytes",
+                    row.name, row.cpus, row.memory
+                ),
+                "see whether /etc/clues2/kubernetes_vnodes.info gives it a size of its own, then retry",
+            )),
+        }
+    }
+
+    async fn undo(&self, _context: &StepContext<'_>) -> Result<Undo, StepError> {
+        Ok(Undo::Undone)
+    }
+}
