@@ -9,14 +9,16 @@ use chrono::TimeDelta;
 
 use super::logs::{CLUES_LOG, Stopped, read_backwards, with_causes};
 use super::{LookError, Looks};
+use crate::domain::clues::status::StatusError;
 use crate::domain::cluster::Cluster;
 use crate::domain::deploy::DeployOptions;
 use crate::domain::diagnosis::{
     Amount, Cause, Look, Seen, SeenClues, SeenKubernetes, SeenNode, SeenQuota, SeenToken, Verdict,
-    WaitingPod, clues, judge_all,
+    WaitingPod, judge_all,
 };
 use crate::domain::logs::{LogSource, LogWish, Picker};
 use crate::services::checkin::read_expiry;
+use crate::services::clues::{Clues, CluesError};
 use crate::services::ec3::{AUTH_FILE, Ec3};
 use crate::services::frontend::Frontend;
 use crate::services::kubernetes::{Kubernetes, PodState};
@@ -102,16 +104,20 @@ impl Looks {
     async fn seen_clues(&self, cluster: &Cluster) -> Result<SeenClues, Stopped> {
         let frontend = self.open_frontend(cluster).await?;
         let status = async {
-            let output = frontend.run(&["sudo", "clues", "status"]).await?;
-            Ok::<_, Stopped>(clues::read_status(&output.text()))
+            match Clues::on(frontend.clone()).status().await {
+                Ok(rows) => Ok(Some(rows)),
+                Err(CluesError::Status(StatusError::NotRunning)) => Ok(None),
+                Err(error) => Err(Stopped::from(error)),
+            }
         };
-        let (nodes, recent, quiet_s) = tokio::try_join!(
+        let (rows, recent, quiet_s) = tokio::try_join!(
             status,
             self.recent_clues_lines(&frontend),
             self.quiet_since(&frontend, CLUES_LOG)
         )?;
         Ok(SeenClues {
-            nodes,
+            stopped: rows.is_none(),
+            nodes: rows.into_iter().flatten().map(Into::into).collect(),
             recent,
             quiet_s,
         })

@@ -20,6 +20,7 @@ use crate::domain::cluster::Cluster;
 use crate::domain::logs::{LogSource, LogWish, Picker};
 use crate::domain::operation::LogLine;
 use crate::operations::StepError;
+use crate::services::clues::CluesError;
 use crate::services::ec3::Ec3Error;
 use crate::services::frontend::{Frontend, FrontendError};
 use crate::services::helm::{Helm, HelmError};
@@ -96,6 +97,12 @@ impl From<KubernetesError> for Stopped {
 
 impl From<HelmError> for Stopped {
     fn from(error: HelmError) -> Self {
+        Self::InTheWay(with_causes(&error), error.hint().to_owned())
+    }
+}
+
+impl From<CluesError> for Stopped {
+    fn from(error: CluesError) -> Self {
         Self::InTheWay(with_causes(&error), error.hint().to_owned())
     }
 }

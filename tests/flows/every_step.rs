@@ -148,6 +148,10 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let fields = [("overlay", overlay)];
             ana.fills(&modal, &fields).await.answer().await
         }
+        "flavor set" => {
+            let typed = format!("/pangeo flavor set name:{name} cpus:2 memory:3GB");
+            ana.runs(&typed).await.answer().await
+        }
         "destroy" => {
             let typed = format!("/pangeo destroy name:{name}");
             let modal = ana.runs(&typed).await.modal().await;

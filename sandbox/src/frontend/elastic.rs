@@ -15,7 +15,7 @@ use super::state::{Cluster, PowerState, WorkerNode, Workload};
 use crate::machines::WorkerVm;
 
 /// The pause between two steps.
-const STEP_EVERY: Duration = Duration::from_millis(50);
+const STEP_EVERY: Duration = Duration::from_millis(200);
 
 /// What a step wants to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,9 +275,7 @@ fn schedule(cluster: &Cluster, known: &[String], now: DateTime<Utc>, acts: &mut 
     };
     if !waits
         && idle > config.extra_free
-        && let Some((name, _)) = in_state(PowerState::Idle)
-            .filter(|(_, node)| long(node))
-            .next_back()
+        && let Some((name, _)) = in_state(PowerState::Idle).rfind(|(_, node)| long(node))
     {
         let text = format!("nodes ['{name}'] are considered to be powered off");
         acts.push(Act::Log("SCHED", Level::Info, text));

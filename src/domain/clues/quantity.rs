@@ -56,7 +56,7 @@ pub fn gib(bytes: u64) -> String {
     if tenths == 0 {
         return format!("{} MiB", bytes >> 20);
     }
-    if tenths % 10 == 0 {
+    if tenths.is_multiple_of(10) {
         return format!("{} GiB", tenths / 10);
     }
     format!("{}.{} GiB", tenths / 10, tenths % 10)
@@ -64,7 +64,7 @@ pub fn gib(bytes: u64) -> String {
 
 /// Thousandths of a core for people, such as `2.5`.
 pub fn cores(milli: u64) -> String {
-    if milli % 1000 == 0 {
+    if milli.is_multiple_of(1000) {
         return (milli / 1000).to_string();
     }
     format!("{}.{}", milli / 1000, milli % 1000 / 100)

@@ -3,6 +3,9 @@
 //! Its words are those of `clueslib` (grycap/clues): the states of `clues status`, the messages of
 //! its log.
 
+use crate::domain::clues::NodeState;
+use crate::domain::clues::status::NodeRow;
+
 use super::{Amount, CluesNode, Remedy, Seen, SeenClues, Verdict};
 
 /// CLUES writes a mark every 1800 s; two are missing.
@@ -24,50 +27,41 @@ fn line_of(node: &CluesNode) -> String {
     format!("clues status: {} {} {enabled}", node.name, node.state)
 }
 
-/// The nodes in the table that `clues status` prints; what is no row is left out.
-///
-/// `cluesserver` writes after a heading and a rule
-/// `%-24s   %8s   %8s   %11s   %4s,%-9s    %3s,%-9s` for each, with name, state (its first 8
-/// characters), enabled, time, and cores and bytes in use and in all.
-pub fn read_status(text: &str) -> Vec<CluesNode> {
-    text.lines().filter_map(read_row).collect()
+impl From<NodeRow> for CluesNode {
+    fn from(row: NodeRow) -> Self {
+        Self {
+            name: row.name,
+            state: row.state,
+            enabled: row.enabled,
+            believed: Amount {
+                cpu_milli: row.cpus.saturating_mul(1000),
+                memory: row.memory,
+            },
+        }
+    }
 }
 
-fn read_row(line: &str) -> Option<CluesNode> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let at = words
-        .iter()
-        .position(|word| matches!(*word, "enabled" | "disabled"))?;
-    let (name, state) = words.get(..at)?.split_first()?;
-    let (cpus, memory) = words.get(at + 1..)?.last()?.split_once(',')?;
-    let state = match state.join(" ").trim_end_matches(')') {
-        state if state.contains('(') => format!("{state})"),
-        state => state.to_owned(),
-    };
-    let whole = |text: &str| {
-        text.split('.')
-            .next()
-            .and_then(|text| text.parse::<u64>().ok())
-    };
-    (!state.is_empty()).then_some(())?;
-    Some(CluesNode {
-        name: (*name).to_owned(),
-        state,
-        enabled: words.get(at) == Some(&"enabled"),
-        believed: Amount {
-            cpu_milli: whole(cpus)?.saturating_mul(1000),
-            memory: whole(memory)?,
-        },
+/// The verdict over CLUES' nodes, which only a running CLUES tells.
+fn judge_nodes(seen: &Seen, judge: impl FnOnce(&SeenClues) -> Verdict) -> Verdict {
+    seen.clues.judge(|clues| {
+        if clues.stopped {
+            return Verdict::Unknown("CLUES does not run".to_owned());
+        }
+        judge(clues)
     })
 }
 
-/// It has not written anything for two heartbeats.
+/// It does not answer, or has not written anything for two heartbeats.
 pub fn dead(seen: &Seen) -> Verdict {
     const RESTART: Remedy = Remedy {
         words: "`sudo service cluesd restart` on the front end",
         command: None,
     };
     seen.clues.judge(|clues| match clues.quiet_s {
+        _ if clues.stopped => {
+            let words = "clues status: Could not connect to CLUES server";
+            Verdict::found([words.to_owned()], RESTART)
+        }
         Some(quiet) if quiet <= SILENT_S => {
             Verdict::Fine(format!("its log was written to {quiet} s ago"))
         }
@@ -88,17 +82,14 @@ pub fn wrong_node_size(seen: &Seen) -> Verdict {
         words: "set `KUBERNETES_NODE_MEMORY` (bytes) and `KUBERNETES_NODE_SLOTS` in `/etc/clues2/conf.d/plugin-kubernetes.cfg` to what a real node has, then restart cluesd",
         command: Some("flavor set"),
     };
-    seen.clues.judge(|clues| {
+    judge_nodes(seen, |clues| {
         let Some(real) = seen.real_worker() else {
             return Verdict::Unknown(
                 "no worker and no flavour is known to compare with".to_owned(),
             );
         };
         // Nodes that are on have their real size; those that are off what CLUES believes.
-        let off = clues
-            .nodes
-            .iter()
-            .filter(|node| node.state.starts_with("off"));
+        let off = clues.nodes.iter().filter(|node| node.state.is_off());
         let wrong: Vec<String> = off
             .filter(|node| is_other(node, real))
             .map(|node| {
@@ -130,12 +121,9 @@ pub fn maximum_reached(seen: &Seen) -> Verdict {
         words: "raise the maximum of the cluster, or wait until nodes become free",
         command: Some("scale"),
     };
-    seen.clues.judge(|clues| {
+    judge_nodes(seen, |clues| {
         let all = clues.nodes.len();
-        let off = clues
-            .nodes
-            .iter()
-            .filter(|node| node.state.starts_with("off"));
+        let off = clues.nodes.iter().filter(|node| node.state.is_off());
         let off = off.count();
         let demand = seen.demand();
         if off > 0 || all == 0 || demand == 0 {
@@ -153,11 +141,11 @@ pub fn power_on_given_up(seen: &Seen) -> Verdict {
         words: "mend the cause first, then `clues resetstate <node>` on the front end",
         command: Some("nodes reset"),
     };
-    seen.clues.judge(|clues| {
+    judge_nodes(seen, |clues| {
         let given_up: Vec<&CluesNode> = clues
             .nodes
             .iter()
-            .filter(|node| node.state == "off (err)")
+            .filter(|node| node.state == NodeState::OffErr)
             .collect();
         let lines: Vec<String> = given_up
             .iter()
@@ -177,7 +165,7 @@ pub fn nodes_disabled(seen: &Seen) -> Verdict {
         words: "`clues enable <node>` on the front end",
         command: Some("nodes enable"),
     };
-    seen.clues.judge(|clues| {
+    judge_nodes(seen, |clues| {
         let disabled = clues.nodes.iter().filter(|node| !node.enabled);
         let lines: Vec<String> = disabled.map(line_of).collect();
         all_well(clues, &lines, "none disabled of").unwrap_or_else(|| Verdict::found(lines, ENABLE))
@@ -190,41 +178,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_nodes_is_read() {
-        let row = |name: &str, state: &str, enabled: &str, cpus: &str| {
-            format!(
-                "{name:<24}   {state:>8}   {enabled:>8}   {:>11}   {:>4},{:<9}    {cpus:>3},{:<9}\n",
-                "00h12'31\"", 0, 0, 1_073_741_824
-            )
+    fn a_clues_that_does_not_answer_is_dead_and_tells_nothing_of_nodes() {
+        let mut seen = well();
+        *clues_of(&mut seen) = SeenClues {
+            stopped: true,
+            quiet_s: Some(5),
+            ..SeenClues::default()
         };
-        let text = format!(
-            "node                        state    enabled   time stable   (cpu,mem) used   (cpu,mem) total\n\
-             -----------------------------------------------------------------------------------------------\n{}{}{}",
-            row("wn1", "used", "enabled", "8"),
-            row("wn2.localdomain", "off (err", "enabled", "1.0"),
-            row("wn3", "off", "disabled", "1")
-        );
-        let nodes = read_status(&text);
-        let seen: Vec<(&str, &str, bool, u64)> = nodes
-            .iter()
-            .map(|node| {
-                (
-                    &*node.name,
-                    &*node.state,
-                    node.enabled,
-                    node.believed.cpu_milli,
-                )
-            })
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("wn1", "used", true, 8000),
-                ("wn2.localdomain", "off (err)", true, 1000),
-                ("wn3", "off", false, 1000)
-            ]
-        );
-        assert!(read_status("Could not get the status of CLUES\n").is_empty());
+        assert!(evidence(&dead(&seen)).contains("Could not connect"));
+        for judge in [wrong_node_size, maximum_reached, power_on_given_up] {
+            assert!(matches!(judge(&seen), Verdict::Unknown(_)));
+        }
     }
 
     #[test]
@@ -278,21 +242,23 @@ mod tests {
     #[test]
     fn the_maximum_is_reached_only_while_pods_wait() {
         let mut seen = well();
-        clues_of(&mut seen).nodes[1].state = "used".to_owned();
+        clues_of(&mut seen).nodes[1].state = NodeState::Used;
         assert!(matches!(maximum_reached(&seen), Verdict::Fine(_)));
         kubernetes_of(&mut seen).waiting.push(wants(amount(1, 2)));
         assert_eq!(
             evidence(&maximum_reached(&seen)),
             "all 2 nodes of CLUES are on, 1 pods wait"
         );
-        clues_of(&mut seen).nodes.push(clues_node("wn3", "off"));
+        clues_of(&mut seen)
+            .nodes
+            .push(clues_node("wn3", NodeState::Off));
         assert!(matches!(maximum_reached(&seen), Verdict::Fine(_)));
     }
 
     #[test]
     fn given_up_and_disabled_nodes_are_named() {
         let mut seen = well();
-        clues_of(&mut seen).nodes[1].state = "off (err)".to_owned();
+        clues_of(&mut seen).nodes[1].state = NodeState::OffErr;
         assert_eq!(
             evidence(&power_on_given_up(&seen)),
             "clues status: wn2 off (err) enabled"

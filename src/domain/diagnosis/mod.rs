@@ -15,6 +15,8 @@ pub mod token;
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::clues::{NodeState, quantity};
+
 /// Something that was looked at, or why that failed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Look<T> {
@@ -55,30 +57,9 @@ impl Amount {
     /// As Kubernetes writes it: CPUs such as `8` or `7910m`, memory such as `32780552Ki`. What
     /// can't be read counts as nothing.
     pub fn of_kubernetes(cpu: &str, memory: &str) -> Self {
-        let cpu_milli = match cpu.strip_suffix('m') {
-            Some(milli) => milli.parse().unwrap_or(0),
-            None => thousandths(cpu),
-        };
-        let digits = memory
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(memory.len());
-        let (number, unit) = memory.split_at(digits);
-        let factor: u64 = match unit {
-            "" => 1,
-            "k" => 1000,
-            "M" => 1_000_000,
-            "G" => 1_000_000_000,
-            "T" => 1_000_000_000_000,
-            "Ki" => 1 << 10,
-            "Mi" => 1 << 20,
-            "Gi" => 1 << 30,
-            "Ti" => 1 << 40,
-            _other => 0,
-        };
-        let number: u64 = number.parse().unwrap_or(0);
         Self {
-            cpu_milli,
-            memory: number.saturating_mul(factor),
+            cpu_milli: quantity::cpu_milli(cpu).unwrap_or(0),
+            memory: quantity::bytes(memory).unwrap_or(0),
         }
     }
 
@@ -107,16 +88,6 @@ impl Amount {
         };
         format!("{cpus} CPUs, {}.{} GiB", tenths / 10, tenths % 10)
     }
-}
-
-/// Thousandths of a decimal number such as `1.5`.
-fn thousandths(text: &str) -> u64 {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let part: String = part.chars().chain("000".chars()).take(3).collect();
-    let whole: u64 = whole.parse().unwrap_or(0);
-    whole
-        .saturating_mul(1000)
-        .saturating_add(part.parse().unwrap_or(0))
 }
 
 /// A pod that waits: not yet running, outside `kube-system` and `kube-flannel`.
@@ -175,12 +146,12 @@ impl SeenKubernetes {
 }
 
 /// A node as `clues status` shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CluesNode {
     /// Its name.
     pub name: String,
-    /// CLUES' word: `idle`, `used`, `off`, `powon`, `powoff`, `on (err)`, `off (err)`, `unk`.
-    pub state: String,
+    /// Its state.
+    pub state: NodeState,
     /// Whether CLUES may use it.
     pub enabled: bool,
     /// What CLUES believes of its size.
@@ -190,7 +161,9 @@ pub struct CluesNode {
 /// What CLUES shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenClues {
-    /// Its nodes; an error if `clues status` does not answer.
+    /// Whether `clues status` finds no CLUES to answer.
+    pub stopped: bool,
+    /// Its nodes; none if it is stopped.
     pub nodes: Vec<CluesNode>,
     /// The lines of its log of the last hour, oldest first, without secrets.
     pub recent: Vec<String>,
@@ -410,10 +383,10 @@ pub(crate) mod tests {
         DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).unwrap()
     }
 
-    pub(crate) fn clues_node(name: &str, state: &str) -> CluesNode {
+    pub(crate) fn clues_node(name: &str, state: NodeState) -> CluesNode {
         CluesNode {
             name: name.to_owned(),
-            state: state.to_owned(),
+            state,
             enabled: true,
             believed: amount(8, 31),
         }
@@ -443,9 +416,12 @@ pub(crate) mod tests {
                 nodes: vec![worker],
             }),
             clues: Look::At(SeenClues {
-                nodes: vec![clues_node("wn1", "used"), clues_node("wn2", "off")],
-                recent: Vec::new(),
+                nodes: vec![
+                    clues_node("wn1", NodeState::Used),
+                    clues_node("wn2", NodeState::Off),
+                ],
                 quiet_s: Some(60),
+                ..SeenClues::default()
             }),
             token: Look::At(SeenToken {
                 ends_at: Some(at(40)),
