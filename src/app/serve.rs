@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::parts::{self, Parts, WatchedToken};
@@ -21,7 +21,7 @@ use crate::looks::Looks;
 use crate::looks::follow::Follower;
 use crate::operations::{Control, Runner, RunnerOptions, Services, Starter, TokenWatcher, Waker};
 use crate::plans::{PlanSettings, Planner};
-use crate::store::slots::SlotHeld;
+use crate::store::slots::{Slot, SlotHeld};
 use crate::web::{self, WebParts};
 
 /// How often tokens that something else renews are read again.
@@ -30,18 +30,44 @@ const READ_TOKENS_EVERY: Duration = Duration::from_secs(5);
 /// How long an operation that is taken up again may take.
 const TAKEN_UP_TIME_LIMIT: Duration = Duration::from_hours(4);
 
-/// Runs the bot until `ended`, or until a part of it fails.
-///
-/// # Errors
-/// When the configuration lacks something, the database does not answer at the start, Discord
-/// refuses the token, or a part fails for good; the process should then be started again.
-pub async fn serve(
-    config: Arc<Config>,
+/// How long the parts may take to end; with what comes before and after it stays below 5 s.
+const ENDS_WITHIN: Duration = Duration::from_secs(4);
+
+/// The parts of the bot, by name.
+#[derive(Default)]
+struct Tasks {
+    running: JoinSet<anyhow::Result<()>>,
+    names: Vec<(&'static str, AbortHandle)>,
+}
+
+impl Tasks {
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        let handle = self.running.spawn(part);
+        self.names.push((name, handle));
+    }
+
+    /// Waits until all have ended, but not longer than `limit`: a part may wait for a database
+    /// that is gone. Answers which did not end; they are dropped where they stand, as by a kill.
+    async fn end(mut self, limit: Duration) -> Vec<&'static str> {
+        let all = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, all).await.is_ok() {
+            return Vec::new();
+        }
+        let left = self.names.iter().filter(|(_, part)| !part.is_finished());
+        left.map(|(name, _)| *name).collect()
+    }
+}
+
+/// Opens the database and what lies in it, and takes a name for this replica.
+async fn open(
+    config: &Arc<Config>,
     clock: Clock,
     redactor: Redactor,
-    ended: CancellationToken,
-) -> anyhow::Result<()> {
-    config.require_for_serve()?;
+) -> anyhow::Result<(Parts, Slot)> {
     let parts = Parts::open(config.clone(), clock, redactor).await?;
     parts
         .store
@@ -53,14 +79,34 @@ pub async fn serve(
         .learn_all()
         .await
         .context("open the sealed secrets")?;
-    let (health, metrics) = (Health::new(), Metrics::new());
-    let (services, tokens) = parts::services(&config, &metrics)?;
-    let services = Arc::new(services);
     let slot = parts
         .store
         .take_slot()
         .await?
         .context("64 replicas run already")?;
+    Ok((parts, slot))
+}
+
+/// Runs the bot until `ended`, or until a part of it fails; then ends within 5 s, also without a
+/// database.
+///
+/// # Errors
+/// When the configuration lacks something, the database does not answer at the start, Discord
+/// refuses the token, or a part fails for good; the process should then be started again.
+pub async fn serve(
+    config: Arc<Config>,
+    clock: Clock,
+    redactor: Redactor,
+    ended: CancellationToken,
+) -> anyhow::Result<()> {
+    config.require_for_serve()?;
+    let (parts, slot) = tokio::select! {
+        () = ended.cancelled() => return Ok(()),
+        opened = open(&config, clock, redactor) => opened?,
+    };
+    let (health, metrics) = (Health::new(), Metrics::new());
+    let (services, tokens) = parts::services(&config, &metrics)?;
+    let services = Arc::new(services);
     let (replica, held) = (slot.name(), slot.held());
     tracing::info!(replica, version = env!("CARGO_PKG_VERSION"), "starts");
 
@@ -86,16 +132,20 @@ pub async fn serve(
         .counted_by(metrics);
 
     let ends = ended.child_token();
-    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    tasks.spawn(slot.keep(parts.store.clone(), ends.clone()));
-    tasks.spawn(listen(waker, parts.store.clone(), ends.clone()));
-    tasks.spawn(read_tokens(tokens, parts.redactor.clone(), ends.clone()));
-    tasks.spawn(runner.run(ends.clone()));
-    tasks.spawn(watch(watcher, ends.clone()));
-    tasks.spawn(follow(follower, ends.clone()));
-    tasks.spawn(talk(Chat::new(chat), ends.clone()));
-    tasks.spawn(show(listener, web, ends.clone()));
-    let first = tasks.join_next().await;
+    let mut tasks = Tasks::default();
+    tasks.spawn("slot", slot.keep(parts.store.clone(), ends.clone()));
+    tasks.spawn(
+        "wake-up calls",
+        listen(waker, parts.store.clone(), ends.clone()),
+    );
+    let reads = read_tokens(tokens, parts.redactor.clone(), ends.clone());
+    tasks.spawn("tokens", reads);
+    tasks.spawn("operations", runner.run(ends.clone()));
+    tasks.spawn("token watch", watch(watcher, ends.clone()));
+    tasks.spawn("followed logs", follow(follower, ends.clone()));
+    tasks.spawn("chat", talk(Chat::new(chat), ends.clone()));
+    tasks.spawn("pages", show(listener, web, ends.clone()));
+    let first = tasks.running.join_next().await;
     ends.cancel();
     let outcome = match first {
         Some(Ok(outcome)) => outcome,
@@ -105,7 +155,15 @@ pub async fn serve(
     if !ended.is_cancelled() && outcome.is_ok() {
         anyhow::bail!("a part of the bot ended although nobody asked for it");
     }
-    while tasks.join_next().await.is_some() {}
+    let left = tasks.end(ENDS_WITHIN).await;
+    if !left.is_empty() {
+        tracing::warn!(
+            parts = left.join(", "),
+            "did not end within {} s, as without a database, and are dropped; what they did goes \
+             on after the next start",
+            ENDS_WITHIN.as_secs()
+        );
+    }
     outcome
 }
 
@@ -247,5 +305,34 @@ async fn read_tokens(
                 ),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_does_not_end_is_named_and_dropped() {
+        let mut tasks = Tasks::default();
+        let guard = Arc::new(());
+        let held = guard.clone();
+        tasks.spawn("chat", async { Ok(()) });
+        tasks.spawn("operations", async move {
+            std::future::pending::<()>().await;
+            drop(held);
+            Ok(())
+        });
+        let began = std::time::Instant::now();
+        let left = tasks.end(Duration::from_millis(50)).await;
+        assert_eq!(left, ["operations"]);
+        assert!(began.elapsed() < Duration::from_secs(5));
+        // Dropped with all that it held, not left to run on.
+        while Arc::strong_count(&guard) > 1 {
+            tokio::task::yield_now().await;
+        }
+        let mut tasks = Tasks::default();
+        tasks.spawn("chat", async { Ok(()) });
+        assert!(tasks.end(ENDS_WITHIN).await.is_empty());
     }
 }
