@@ -9,11 +9,11 @@ use super::access::Admitted;
 use super::custom_id::ButtonId;
 use super::dispatch::Ticket;
 use super::forms;
-use super::messages::answers;
+use super::messages::{answers, summary};
 use super::view::View;
 use crate::approvals::Answer;
 use crate::domain::approval::Verdict;
-use crate::domain::ids::{OperationId, PlanId};
+use crate::domain::ids::{DiscordMessageId, OperationId, PlanId};
 use crate::domain::person::Role;
 use crate::operations::start::UNDO_COMMAND;
 
@@ -37,8 +37,9 @@ pub(crate) async fn take(shared: &Shared, interaction: ComponentInteraction, rec
     if let ButtonId::Force(plan) = button {
         return forms::open_force(shared, &ticket, plan).await;
     }
+    let at = DiscordMessageId(interaction.message.id.get());
     shared
-        .work(&ticket, Box::pin(press(shared, button, caller)))
+        .work(&ticket, Box::pin(press(shared, button, caller, at)))
         .await;
 }
 
@@ -66,8 +67,16 @@ fn word_and_roles(shared: &Shared, button: ButtonId) -> (&'static str, Vec<Role>
     }
 }
 
-async fn press(shared: &Shared, button: ButtonId, caller: Admitted) -> anyhow::Result<View> {
+async fn press(
+    shared: &Shared,
+    button: ButtonId,
+    caller: Admitted,
+    at: DiscordMessageId,
+) -> anyhow::Result<View> {
     let parts = &shared.parts;
+    if let Some(text) = answered_before(shared, button, at).await? {
+        return Ok(View::text(text));
+    }
     let id = |operation: OperationId| operation.to_string();
     let controlled = match button {
         ButtonId::Approve(plan) => return answer(shared, plan, &caller, Verdict::Approve).await,
@@ -97,6 +106,32 @@ async fn press(shared: &Shared, button: ButtonId, caller: Admitted) -> anyhow::R
         ButtonId::Force(_) => return Ok(View::text(answers::UNKNOWN_BUTTON)),
     };
     Ok(View::text(answers::controlled(&shared.clean, &controlled)))
+}
+
+/// What happened since, if the button is of a rest that was answered: it must not act on a later
+/// one.
+async fn answered_before(
+    shared: &Shared,
+    button: ButtonId,
+    at: DiscordMessageId,
+) -> anyhow::Result<Option<String>> {
+    let operation = match button {
+        ButtonId::Cancel(id) | ButtonId::Retry(id) | ButtonId::Undo(id) | ButtonId::Leave(id) => id,
+        ButtonId::Approve(_)
+        | ButtonId::Refuse(_)
+        | ButtonId::TakeBack(_)
+        | ButtonId::Review(_)
+        | ButtonId::Force(_) => return Ok(None),
+    };
+    let store = &shared.parts.store;
+    let key = store.key_of_message(at).await?;
+    let Some(key) = key.filter(|key| key.starts_with("summary/")) else {
+        return Ok(None);
+    };
+    let operation = store.operation(operation).await?;
+    Ok(operation
+        .filter(|operation| summary::is_answered(&key, operation))
+        .map(|operation| answers::answered_before(&operation)))
 }
 
 async fn answer(

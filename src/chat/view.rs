@@ -101,6 +101,8 @@ pub(crate) struct View {
     pub(crate) files: Vec<File>,
     pub(crate) mention_users: Vec<DiscordUserId>,
     pub(crate) mention_roles: Vec<DiscordRoleId>,
+    /// Whether an edit leaves everything but the buttons as it was posted.
+    pub(crate) keeps_text: bool,
 }
 
 impl View {
@@ -197,6 +199,9 @@ impl View {
     /// The request that edits it; its files stay.
     pub(crate) fn into_edit(self) -> EditMessage {
         let view = self.fitted();
+        if view.keeps_text {
+            return EditMessage::new().components(view.rows());
+        }
         EditMessage::new()
             .content(view.content.clone())
             .embeds(view.embeds())
@@ -383,6 +388,16 @@ mod tests {
             message["allowed_mentions"]["users"],
             serde_json::json!(["7"])
         );
+    }
+
+    #[test]
+    fn a_text_that_is_kept_is_not_part_of_its_edit() {
+        let view = View {
+            keeps_text: true,
+            ..View::text("made anew from the rows")
+        };
+        let edit = serde_json::to_value(view.into_edit()).unwrap();
+        assert_eq!(edit, serde_json::json!({"components": []}));
     }
 
     #[test]

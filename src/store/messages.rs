@@ -87,6 +87,23 @@ pub(crate) async fn touch(connection: &mut PgConnection, key: &str) -> Result<()
     wake(connection).await
 }
 
+/// Shows every message anew whose key begins so, within the caller's transaction; those that were
+/// given up stay so.
+pub(crate) async fn touch_all(
+    connection: &mut PgConnection,
+    prefix: &str,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update messages set version = version + 1
+         where starts_with(key, $1) and failed_because is null",
+        prefix
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("touched messages"))?;
+    wake(connection).await
+}
+
 impl Store {
     /// Tells a message on its own.
     ///
@@ -297,6 +314,23 @@ impl Store {
         .await
         .map_err(doing("looked for a plan"))?;
         Ok(key.and_then(|key| key.strip_prefix("plan/").and_then(|id| id.parse().ok())))
+    }
+
+    /// The key of a message, by what Discord calls it; `None` if the outbox did not post it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn key_of_message(
+        &self,
+        message: DiscordMessageId,
+    ) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar!(
+            "select key from messages where discord_message_id = $1",
+            message.to_db()
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(doing("looked for a message"))
     }
 
     /// How many messages wait to be posted or edited.

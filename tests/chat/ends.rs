@@ -4,6 +4,7 @@ use pangeo_bot::domain::operation::OperationState;
 use pangeo_bot::domain::plan::PlanState;
 use pangeo_bot::store::MIGRATOR;
 use pangeo_bot::store::operations::Rest;
+use sandbox::faults::{On, Place};
 use sqlx::PgPool;
 
 use crate::world::World;
@@ -129,13 +130,28 @@ async fn a_stop_asks_a_person_what_to_do(pool: PgPool) {
         .answer()
         .await;
     assert!(undo.says("played plans are refused"), "{}", undo.text());
-    let retried = world
-        .person("ana")
-        .presses_on(summary, "Retry")
-        .await
-        .answer()
-        .await;
+    // Until its buttons are gone, a message that was answered is still on somebody's screen.
+    let edits = world
+        .discord
+        .faults()
+        .hold(On::patch("/channels/"), Place::Before);
+    let ana = world.person("ana");
+    let retried = ana.presses_on(summary, "Retry").await.answer().await;
     assert!(retried.says("goes on"), "{}", retried.text());
+    let late = ana.presses_on(summary, "Leave").await.answer().await;
+    assert!(
+        late.is_ephemeral() && late.says("this was answered before") && late.says("goes on now"),
+        "{}",
+        late.text()
+    );
+    edits.release();
+    let id = summary.id;
+    world
+        .until("the buttons are gone, the text is as it was", |discord| {
+            let now = discord.message(id)?;
+            (now.buttons().is_empty() && now.says("IM refused the token")).then_some(())
+        })
+        .await;
     let cancelled = world
         .person("ana")
         .runs(&format!(

@@ -5,6 +5,7 @@ use crate::approvals::{Answer, ForceAnswer, ReviewAnswer};
 use crate::chat::access::Refusal;
 use crate::chat::text::Clean;
 use crate::commands::options::OptionError;
+use crate::domain::operation::{Direction, Operation, OperationState};
 use crate::domain::plan::{Plan, PlanState};
 use crate::operations::{Controlled, StartOutcome};
 use crate::plans::Planned;
@@ -170,6 +171,29 @@ pub(crate) fn controlled(clean: &Clean, controlled: &Controlled) -> String {
     }
 }
 
+/// A button of a rest that somebody answered: what happened since.
+pub(crate) fn answered_before(operation: &Operation) -> String {
+    let id = operation.id.short();
+    let undoing = operation.direction == Direction::Undo;
+    let since = match operation.state {
+        OperationState::Queued | OperationState::Running | OperationState::Waiting if undoing => {
+            "is being undone now\nhint: its progress is in this thread"
+        }
+        OperationState::Queued | OperationState::Running | OperationState::Waiting => {
+            "goes on now\nhint: its progress is in this thread"
+        }
+        OperationState::Stopped => {
+            "went on and has stopped anew\nhint: use the buttons of the newest message"
+        }
+        OperationState::Failed | OperationState::Cancelled => {
+            "went on, stopped anew and was left\nhint: use the buttons of the newest message"
+        }
+        OperationState::Succeeded => "went on and succeeded",
+        OperationState::Undone => "was undone",
+    };
+    format!("nothing was changed: this was answered before; operation `{id}` {since}")
+}
+
 /// A plan that is not there.
 const NO_SUCH_PLAN: &str = "there is no such plan";
 
@@ -271,7 +295,6 @@ mod tests {
     use super::*;
     use crate::chat::messages::plan::tests::plan;
     use crate::domain::ids::{DiscordChannelId, OperationId};
-    use crate::domain::operation::OperationState;
     use crate::domain::person::Role;
     use crate::domain::redact::Redactor;
 
@@ -343,6 +366,28 @@ mod tests {
         };
         assert_eq!(reaction_hint(&clean(), &plan, &counted), None);
         assert_eq!(reaction_hint(&clean(), &plan, &Answer::IsBot), None);
+    }
+
+    #[test]
+    fn an_old_button_says_what_happened_since() {
+        let said = |state, direction| {
+            let operation = Operation {
+                direction,
+                ..crate::chat::messages::progress::tests::operation(state)
+            };
+            answered_before(&operation)
+        };
+        let text = said(OperationState::Waiting, Direction::Do);
+        assert!(text.contains("goes on now\nhint:"), "{text}");
+        let text = said(OperationState::Running, Direction::Undo);
+        assert!(text.contains("is being undone now"), "{text}");
+        let text = said(OperationState::Stopped, Direction::Do);
+        assert!(text.contains("has stopped anew\nhint:"), "{text}");
+        let text = said(OperationState::Undone, Direction::Undo);
+        assert!(
+            text.starts_with("nothing was changed") && text.ends_with("was undone"),
+            "{text}"
+        );
     }
 
     #[test]

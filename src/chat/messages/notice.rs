@@ -37,6 +37,7 @@ pub(crate) fn view(clean: &Clean, key: &str, notice: &Notice, roles: Vec<Discord
         files: Vec::new(),
         mention_users: notice.mention_users.clone(),
         mention_roles: roles,
+        keeps_text: false,
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Shown<'a> {
 /// The message; it calls who asked.
 pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
     let operation = shown.operation;
+    let is_answered = is_answered(shown.key, operation);
     let mut text = outcome(clean, operation, shown.steps);
     for step in shown.steps {
         match step.state {
@@ -80,10 +81,29 @@ pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
             fields,
             footer: reference(shown.key),
         }),
-        buttons: progress::buttons(operation),
+        buttons: if is_answered {
+            Vec::new()
+        } else {
+            progress::buttons(operation)
+        },
         files,
         mention_users: vec![operation.requester],
+        // The rows tell of now, the message of then.
+        keeps_text: is_answered,
         ..View::default()
+    }
+}
+
+/// Whether somebody answered the rest that this message tells of: the operation went on since.
+pub(crate) fn is_answered(key: &str, operation: &Operation) -> bool {
+    let attempt = key.rsplit('/').next().and_then(|text| text.parse().ok());
+    match operation.state {
+        OperationState::Queued | OperationState::Running | OperationState::Waiting => true,
+        OperationState::Stopped
+        | OperationState::Succeeded
+        | OperationState::Failed
+        | OperationState::Cancelled
+        | OperationState::Undone => attempt.is_some_and(|attempt: i32| attempt < operation.attempt),
     }
 }
 
@@ -241,6 +261,25 @@ mod tests {
             hint.contains("https://geo.vm.fedcloud.eu/hub/signup"),
             "{hint}"
         );
+    }
+
+    #[test]
+    fn a_rest_that_was_answered_keeps_its_text_and_loses_its_buttons() {
+        let mut operation = operation(OperationState::Stopped);
+        // The key's attempt is 3.
+        operation.attempt = 3;
+        let view = shown(&operation, &[]);
+        assert!(!view.keeps_text && view.buttons.len() == 3);
+        for (state, attempt) in [
+            (OperationState::Queued, 3),
+            (OperationState::Running, 4),
+            (OperationState::Stopped, 4),
+            (OperationState::Undone, 5),
+        ] {
+            (operation.state, operation.attempt) = (state, attempt);
+            let view = shown(&operation, &[]);
+            assert!(view.keeps_text && view.buttons.is_empty(), "{state:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Claim, progress_key, tell_summary};
+use super::{Claim, progress_key, tell_summary, touch_all};
 use crate::domain::cluster::Phase;
 use crate::domain::ids::{ClusterId, DiscordUserId, OperationId, PlanId};
 use crate::store::audit::{self, AuditEntry};
@@ -76,7 +76,8 @@ impl Store {
         .map_err(doing("took an operation up again"))?;
         let Some(row) = row else { return Ok(false) };
         sqlx::query!(
-            "update steps set state = 'running', error = null, attempts = 0, intent_at = $2
+            "update steps set state = 'running', error = null, note = null, attempts = 0,
+                 intent_at = $2
              where operation_id = $1 and state in ('failed', 'running')",
             id.as_uuid(),
             now
@@ -92,7 +93,7 @@ impl Store {
             serde_json::json!({}),
         );
         audit::append(&mut tx, now, entry).await?;
-        messages::touch(&mut tx, &progress_key(id)).await?;
+        touch_all(&mut tx, id).await?;
         tx.commit().await.map_err(doing("committed"))?;
         Ok(true)
     }

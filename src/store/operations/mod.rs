@@ -175,6 +175,13 @@ fn progress_key(id: OperationId) -> String {
     format!("progress/{id}")
 }
 
+/// Shows what was told about an operation anew when it goes on: its progress, and the messages
+/// about its earlier rests, whose buttons are answered now.
+async fn touch_all(connection: &mut PgConnection, id: OperationId) -> Result<(), StoreError> {
+    messages::touch(connection, &progress_key(id)).await?;
+    messages::touch_all(connection, &format!("summary/{id}/")).await
+}
+
 /// Tells how an operation came to rest; each rest is a message of its own, so that people are
 /// notified again after a retry.
 async fn tell_summary(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::progress_key;
+use super::{progress_key, touch_all};
 use crate::domain::cluster::NewCluster;
 use crate::domain::ids::{ClusterId, OperationId};
 use crate::domain::message::{MessageKind, Place};
@@ -121,7 +121,7 @@ impl Store {
         let details = serde_json::json!({"plan": plan.id});
         let entry = AuditEntry::by_bot("operation.undo-started", operation.to_string(), details);
         audit::append(&mut tx, now, entry).await?;
-        messages::touch(&mut tx, &progress_key(operation)).await?;
+        touch_all(&mut tx, operation).await?;
         tx.commit().await.map_err(doing("committed"))?;
         Ok(Started::New(operation))
     }
