@@ -3,8 +3,10 @@
 use super::Shared;
 use super::messages::{follow, notice, plan, progress, summary};
 use super::view::{FILE_BYTES, View, last_bytes};
-use crate::domain::ids::{LogViewId, OperationId};
+use crate::domain::ids::{DiscordChannelId, LogViewId, OperationId};
 use crate::domain::message::{MessageKind, OutboxMessage};
+use crate::domain::plan::Plan;
+use crate::operations::start::UNDO_COMMAND;
 use crate::store::{Store, StoreError};
 
 /// How many lines of a log are read at once.
@@ -30,6 +32,7 @@ impl Shared {
                     Vec::new()
                 };
                 let shown = plan::Shown {
+                    thread: self.thread_of_undone(&plan).await?,
                     plan: &plan,
                     grants: &grants,
                     files: &files,
@@ -83,6 +86,26 @@ impl Shared {
                 Ok(Some(notice::view(clean, &message.key, told, roles)))
             }
         }
+    }
+
+    /// The thread of the operation that a plan undoes; it has the id of its plan's message.
+    async fn thread_of_undone(&self, plan: &Plan) -> Result<Option<DiscordChannelId>, StoreError> {
+        let store = &self.parts.store;
+        if plan.essence.command != UNDO_COMMAND {
+            return Ok(None);
+        }
+        let id = plan.essence.options.get("operation");
+        let id = id.and_then(|id| id.as_str()?.parse().ok());
+        let operation = match id {
+            Some(id) => store.operation(id).await?,
+            None => None,
+        };
+        let Some(first) = operation.and_then(|operation| operation.plan) else {
+            return Ok(None);
+        };
+        let message = store.message(&format!("plan/{first}")).await?;
+        let message = message.and_then(|message| message.message);
+        Ok(message.map(|message| DiscordChannelId(message.0)))
     }
 
     /// A log that is followed, with or without its last lines.

@@ -105,6 +105,12 @@ pub trait Step: Send + Sync {
     /// As [`Step::run`]; an undo that can't finish stops the operation and says what is left.
     async fn undo(&self, context: &StepContext<'_>) -> Result<Undo, StepError>;
 
+    /// What its undo takes away, one line in the plan of an undo; `None` if there is nothing, since
+    /// it changes nothing outside.
+    fn undo_words(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What a person can do when it has waited for hours, done or undone; one sentence.
     fn when_stuck(&self) -> &'static str {
         "see what holds it up, then retry, which waits as long again"

@@ -191,6 +191,11 @@ impl Scene {
         let plan = self
             .plan_after(Some(stopped), &format!("Undo {what}"))
             .await;
+        assert!(
+            plan.says("what happened so far is in <#"),
+            "{}",
+            plan.text()
+        );
         self.person("ben").reacts(&plan, "✅");
     }
 

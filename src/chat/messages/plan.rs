@@ -6,7 +6,7 @@ use crate::chat::custom_id::ButtonId;
 use crate::chat::text::{Clean, code_block, cut};
 use crate::chat::view::{Button, Card, FIELD, File, Look, Shade, TEXT, View};
 use crate::domain::approval::{Grant, GrantSource, Verdict};
-use crate::domain::ids::OperationId;
+use crate::domain::ids::{DiscordChannelId, OperationId};
 use crate::domain::plan::{Plan, PlanFile, PlanState};
 
 /// Everything that the message shows.
@@ -16,6 +16,8 @@ pub(crate) struct Shown<'a> {
     /// Sent with the first post; an edit leaves them as they are.
     pub(crate) files: &'a [PlanFile],
     pub(crate) operation: Option<OperationId>,
+    /// The thread of the operation that it undoes.
+    pub(crate) thread: Option<DiscordChannelId>,
 }
 
 /// The message.
@@ -24,7 +26,7 @@ pub(crate) fn view(clean: &Clean, shown: &Shown<'_>) -> View {
     View {
         card: Some(Card {
             title: cut(&title(clean, plan), 200),
-            text: cut(&text(clean, plan), TEXT),
+            text: cut(&text(clean, shown), TEXT),
             shade: shade(plan.state),
             fields: fields(clean, shown),
             footer: reference(&format!("plan/{}", plan.id)),
@@ -49,9 +51,16 @@ pub(crate) fn title(clean: &Clean, plan: &Plan) -> String {
     }
 }
 
-fn text(clean: &Clean, plan: &Plan) -> String {
-    let asked = format!("asked by <@{}>", plan.requester);
-    format!("{}\n{asked}", clean.ours(&plan.content.summary))
+fn text(clean: &Clean, shown: &Shown<'_>) -> String {
+    let plan = shown.plan;
+    let thread = shown.thread.map_or_else(String::new, |thread| {
+        format!("\nwhat happened so far is in <#{thread}>")
+    });
+    format!(
+        "{}\nasked by <@{}>{thread}",
+        clean.ours(&plan.content.summary),
+        plan.requester
+    )
 }
 
 fn shade(state: PlanState) -> Shade {
@@ -288,6 +297,7 @@ pub(crate) mod tests {
             grants,
             files: &[],
             operation: None,
+            thread: None,
         };
         view(&Clean::new(Redactor::new()), &shown).card.unwrap()
     }

@@ -30,4 +30,8 @@ impl Step for ClearDnsName {
     async fn undo(&self, _context: &StepContext<'_>) -> Result<Undo, StepError> {
         Ok(for_good())
     }
+
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("nothing: the next deploy points the name again")
+    }
 }

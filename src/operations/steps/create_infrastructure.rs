@@ -127,6 +127,12 @@ impl Step for CreateInfrastructure {
         Ok(Undo::Undone)
     }
 
+    fn undo_words(&self) -> Option<&'static str> {
+        Some(
+            "delete the infrastructure with its machines and everything on them, and forget the secrets of the cluster",
+        )
+    }
+
     fn when_stuck(&self) -> &'static str {
         "see in IM's dashboard whether the site lets go of it; then retry, which waits as long again"
     }

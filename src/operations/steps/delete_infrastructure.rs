@@ -44,4 +44,8 @@ impl Step for DeleteInfrastructure {
     async fn undo(&self, _context: &StepContext<'_>) -> Result<Undo, StepError> {
         Ok(for_good())
     }
+
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("nothing: what was deleted stays deleted")
+    }
 }

@@ -34,4 +34,8 @@ impl Step for ForgetCluster {
     async fn undo(&self, _context: &StepContext<'_>) -> Result<Undo, StepError> {
         Ok(for_good())
     }
+
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("nothing: the secrets are deleted for good")
+    }
 }

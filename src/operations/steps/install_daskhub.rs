@@ -68,6 +68,10 @@ impl Step for InstallDaskhub {
         let run = RunId::new(context.operation.id, at.round);
         uninstall(context, Some(&run)).await
     }
+
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("stop helm and uninstall the release; user volumes go with the infrastructure")
+    }
 }
 
 /// Uninstalls the release. `run` is a run of this operation, which is stopped first and whose files

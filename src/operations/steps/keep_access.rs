@@ -105,4 +105,8 @@ impl Step for KeepAccess {
             .await?;
         Ok(Undo::Undone)
     }
+
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("forget the front end's address, user, key and host key")
+    }
 }

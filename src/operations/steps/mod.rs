@@ -2,7 +2,7 @@
 //!
 //! To add a step: write `<name_with_underscores>.rs` in the order module doc (what it changes
 //! outside, how it recognises that it was already done, what undo does) → `Output` → `run` →
-//! `undo` → tests; add it to [`Registry::all`]; name it in a command file. Three rules:
+//! `undo`, with its words for people → tests; add it to [`Registry::all`]; name it in a command file. Three rules:
 //!
 //! 1. *Look before you act*: ask the service whether it is done already.
 //! 2. *Keep what you learnt right after the effect* ([`StepContext::learn`]), before anything else.

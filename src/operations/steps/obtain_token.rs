@@ -115,6 +115,10 @@ impl Step for ObtainToken {
         forget(context).await?;
         Ok(Undo::Undone)
     }
+
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("forget the new access token")
+    }
 }
 
 /// Begins a login, tells it to who asked, and looks whether it is done.

@@ -99,6 +99,10 @@ impl Step for PointDnsName {
         }
     }
 
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("take the DNS record of the host away, if it still points to this front end")
+    }
+
     fn when_stuck(&self) -> &'static str {
         "see in the Dynamic DNS portal where the name points; then retry, which waits as long again, or undo"
     }

@@ -28,4 +28,8 @@ impl Step for UninstallDaskhub {
     async fn undo(&self, _context: &StepContext<'_>) -> Result<Undo, StepError> {
         Ok(for_good())
     }
+
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("nothing: what was deleted stays deleted")
+    }
 }

@@ -89,6 +89,10 @@ impl Step for WriteToken {
             "{AUTH_FILE} keeps the new token: the one before is not kept"
         )))
     }
+
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("nothing: the front ends keep the new token, the one before is not kept")
+    }
 }
 
 /// One token on its way to several front ends.
