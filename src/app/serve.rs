@@ -213,6 +213,7 @@ fn chat_parts(
                 .iter()
                 .map(|(role, ids)| (role.as_str().to_owned(), ids.clone()))
                 .collect(),
+            domains: config.dns.domains.clone(),
             replica: replica.to_owned(),
         },
         store: store.clone(),

@@ -26,7 +26,6 @@ use super::messages::answers;
 use super::text::units;
 use super::view::View;
 use crate::approvals::ForceAnswer;
-use crate::commands::options::parse_options;
 use crate::commands::value::{Options, RawValue};
 use crate::commands::{Command, ModalInput, ModalStyle};
 use crate::domain::ids::PlanId;
@@ -180,7 +179,7 @@ async fn command_form(
         .filter(|(_spec, text)| !text.is_empty())
         .map(|(spec, text)| (spec.name.clone(), RawValue::Text(text.clone())))
         .collect();
-    let options = match parse_options(command, &raw) {
+    let options = match handlers::checked(shared, command, &raw) {
         Ok(options) => options,
         Err(errors) => {
             let text = answers::option_problems(&shared.clean, &errors);

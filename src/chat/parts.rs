@@ -43,6 +43,8 @@ pub struct Settings {
     pub channels: Vec<DiscordChannelId>,
     /// The bot's words for roles, and the Discord roles that hold them.
     pub roles: BTreeMap<String, Vec<DiscordRoleId>>,
+    /// Host names of hubs lie below one of these.
+    pub domains: Vec<HostName>,
     /// This replica's name, unique among those that run.
     pub replica: String,
 }

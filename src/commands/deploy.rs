@@ -99,21 +99,8 @@ impl Reader<'_> {
             self.error("host", "is needed");
             return None;
         };
-        if !defaults.domains.iter().any(|domain| host.is_within(domain)) {
-            let domains: Vec<String> = defaults
-                .domains
-                .iter()
-                .map(|domain| format!("`{domain}`"))
-                .collect();
-            self.error(
-                "host",
-                format!(
-                    "`{host}` is not ours; it must end with {}",
-                    domains.join(" or ")
-                ),
-            );
-        } else if defaults.domains.contains(&host) {
-            self.error("host", format!("put a name before `{host}`"));
+        if let Some(problem) = host.problem_below(&defaults.domains) {
+            self.error("host", problem);
         }
         if let Some(name) = self.options.cluster_name("name") {
             return Some((name.clone(), host));

@@ -181,6 +181,24 @@ impl HostName {
 }
 text_name!(HostName);
 
+impl HostName {
+    /// What is wrong with it as the name of a hub, with what is allowed: it must lie below one of
+    /// the domains of the configuration.
+    pub fn problem_below(&self, domains: &[HostName]) -> Option<String> {
+        if domains.contains(self) {
+            return Some(format!("put a name before `{self}`"));
+        }
+        if domains.iter().any(|domain| self.is_within(domain)) {
+            return None;
+        }
+        let allowed: Vec<String> = domains.iter().map(|one| format!("`{one}`")).collect();
+        Some(format!(
+            "`{self}` is not ours; it must end with {}",
+            allowed.join(" or ")
+        ))
+    }
+}
+
 /// The id that IM gave to an infrastructure.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -162,6 +162,14 @@ async fn wrong_options_are_answered_privately_and_change_nothing(pool: PgPool) {
             "/pangeo deploy name:geo;reboot host:geo.vm.fedcloud.eu",
             "`name`",
         ),
+        (
+            "/pangeo dns set-secret host:geo.example.org",
+            "must end with `vm.fedcloud.eu`",
+        ),
+        (
+            "/pangeo dns check host:vm.fedcloud.eu",
+            "put a name before `vm.fedcloud.eu`",
+        ),
     ] {
         let answer = ana.runs(typed).await.answer().await;
         let text = answer.text().replace('\\', "");

@@ -271,6 +271,7 @@ impl World {
                 api_base: format!("{}/api/v10", discord.url()).parse().unwrap(),
                 channels: vec![DiscordChannelId(discord.channel_id().get())],
                 roles: ["operator", "approver", "viewer"].map(role).into(),
+                domains: vec![HostName::parse("vm.fedcloud.eu").unwrap()],
                 replica: "replica-1".to_owned(),
             },
             store: store.clone(),

@@ -41,10 +41,10 @@ use super::forms::{self, Values};
 use super::messages::answers;
 use super::register::ROOT;
 use super::view::View;
-use crate::commands::options::parse_options;
+use crate::commands::options::{OptionError, parse_options};
 use crate::commands::value::Options;
 use crate::commands::value::RawValue;
-use crate::commands::{Command, Effect};
+use crate::commands::{Command, Effect, OptionSpec};
 use crate::domain::deploy::CheckinInstance;
 use crate::domain::names::HostName;
 use crate::store::audit::AuditEntry;
@@ -106,7 +106,7 @@ pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction, recei
         Ok(caller) => caller,
         Err(refusal) => return shared.refuse(&ticket, &name, &refusal).await,
     };
-    let options = parse_options(command, &raw_values(given));
+    let options = checked(shared, command, &raw_values(given));
     let options = match options {
         Ok(options) => options,
         Err(errors) => {
@@ -125,6 +125,31 @@ pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction, recei
         caller,
     };
     shared.work(&ticket, Box::pin(run(call))).await;
+}
+
+/// Parses options. A command that makes no plan names no host but ours, so that no secret is kept
+/// for a name that a deploy refuses; plans look at their host themselves.
+pub(crate) fn checked(
+    shared: &Shared,
+    command: &Command,
+    raw: &BTreeMap<String, RawValue>,
+) -> Result<Options, Vec<OptionError>> {
+    let options = parse_options(command, raw)?;
+    if command.effect == Effect::Operation {
+        return Ok(options);
+    }
+    let domains = &shared.parts.settings.domains;
+    let problem = |option: &OptionSpec| {
+        let host = options.host_name(&option.name)?;
+        let problem = host.problem_below(domains)?;
+        Some(OptionError::new(&option.name, problem))
+    };
+    let problems: Vec<OptionError> = command.options.iter().filter_map(problem).collect();
+    if problems.is_empty() {
+        Ok(options)
+    } else {
+        Err(problems)
+    }
 }
 
 async fn run(call: Call<'_>) -> anyhow::Result<View> {
