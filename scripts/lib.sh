@@ -25,6 +25,11 @@ need() {
   missing_packages+=("$package")
 }
 
+# Whoever is not root gets everything but front ends: those are mount namespaces with an sshd.
+warn_unless_root() {
+  [ "$(id -u)" = 0 ] || say "not root: pretend front ends need root, so a deploy stops once its machines are made; use sudo for the whole"
+}
+
 need_to_build() {
   command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
   need gcc cc

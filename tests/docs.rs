@@ -242,3 +242,28 @@ fn every_relative_link_leads_somewhere() {
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "runs the project's own script")]
+fn whoever_is_not_root_is_told_what_is_missing_and_what_will_not_work() {
+    let as_somebody = |commands: &str| {
+        let script = format!("id() {{ echo 1000; }}; source scripts/lib.sh; {commands}");
+        let shell = std::process::Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script, "scripts/run"])
+            .current_dir(top())
+            .output()
+            .unwrap();
+        let said = [shell.stdout, shell.stderr].concat();
+        (shell.status.success(), String::from_utf8(said).unwrap())
+    };
+    let missing = "need no-such-package no-such-command; install_missing; echo went on";
+    let (done, said) = as_somebody(missing);
+    assert!(!done && !said.contains("went on"), "{said}");
+    assert!(said.contains("only root may install them"), "{said}");
+    assert!(said.contains("no-such-package"), "{said}");
+    let (done, said) = as_somebody("warn_unless_root");
+    assert!(
+        done && said.contains("pretend front ends need root"),
+        "{said}"
+    );
+}
