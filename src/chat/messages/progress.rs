@@ -29,7 +29,8 @@ pub(crate) fn view(clean: &Clean, shown: &Shown<'_>) -> View {
     for step in shown.steps {
         let _written = writeln!(text, "{}", step_line(clean, step, shown.now));
     }
-    if let Some(line) = shown.last_line.filter(|_line| moves(operation.state)) {
+    let is_news = |line: &&LogLine| moves(operation.state) && !is_told(line, shown.steps);
+    if let Some(line) = shown.last_line.filter(is_news) {
         let _written = writeln!(text, "\n{}", clean.code(&cut(&line.text, 300)));
     }
     let _written = write!(
@@ -49,6 +50,20 @@ pub(crate) fn view(clean: &Clean, shown: &Shown<'_>) -> View {
         buttons: buttons(operation),
         ..View::default()
     }
+}
+
+/// Whether a line of the log is the error that the line of its step shows already.
+fn is_told(line: &LogLine, steps: &[StepRow]) -> bool {
+    let Some(error) = line.text.strip_prefix("✗ ") else {
+        return false;
+    };
+    let told = |step: &StepRow| {
+        let texts = [&step.note, &step.error];
+        texts.into_iter().flatten().any(|text| text.contains(error))
+    };
+    steps
+        .iter()
+        .any(|step| step.name == line.step && told(step))
 }
 
 /// Whether an operation goes on by itself.
@@ -91,24 +106,28 @@ pub(crate) fn shade(state: OperationState) -> Shade {
     }
 }
 
+/// How far it is. An undo has to do only with the steps that had begun.
 fn bar(operation: &Operation, steps: &[StepRow]) -> String {
-    let all = steps.len();
-    let done = steps
-        .iter()
-        .filter(|step| match operation.direction {
-            Direction::Do => step.state == StepState::Done,
-            Direction::Undo => matches!(
-                step.state,
-                StepState::Undone | StepState::Left | StepState::Pending
-            ),
-        })
-        .count();
+    let count = |state: StepState| steps.iter().filter(|step| step.state == state).count();
+    let (all, done, words) = match operation.direction {
+        Direction::Do => {
+            let (all, done) = (steps.len(), count(StepState::Done));
+            (all, done, format!("{done} of {all} steps"))
+        }
+        Direction::Undo => {
+            let all = steps.len() - count(StepState::Pending);
+            let (undone, left) = (count(StepState::Undone), count(StepState::Left));
+            let stay = match left {
+                0 => String::new(),
+                1 => ", 1 stays".to_owned(),
+                left => format!(", {left} stay"),
+            };
+            let words = format!("{undone} of {all} steps undone{stay}");
+            (all, undone + left, words)
+        }
+    };
     let full = (done * BAR).checked_div(all).unwrap_or(BAR).min(BAR);
-    format!(
-        "`{}{}` {done} of {all} steps",
-        "█".repeat(full),
-        "░".repeat(BAR - full)
-    )
+    format!("`{}{}` {words}", "█".repeat(full), "░".repeat(BAR - full))
 }
 
 /// One line about a step.
@@ -335,6 +354,51 @@ pub(crate) mod tests {
         assert!(
             without.contains("stopped: the host key changed"),
             "{without}"
+        );
+    }
+
+    #[test]
+    fn an_error_that_is_tried_again_stands_there_once() {
+        let operation = operation(OperationState::Waiting);
+        let mut tried = step("connect", StepState::Running);
+        tried.note = Some("SSH refuses; try 2 of 8 follows".to_owned());
+        let mut line = LogLine {
+            line: 1,
+            at: at(60),
+            step: "connect".to_owned(),
+            text: "✗ SSH refuses".to_owned(),
+        };
+        let text = |line: &LogLine| {
+            let view = shown(&operation, std::slice::from_ref(&tried), Some(line));
+            view.card.unwrap().text
+        };
+        assert_eq!(text(&line).matches("SSH refuses").count(), 1);
+        "✗ the key is refused".clone_into(&mut line.text);
+        assert!(text(&line).contains("`✗ the key is refused`"));
+    }
+
+    #[test]
+    fn an_undo_counts_the_steps_that_had_begun() {
+        let mut operation = operation(OperationState::Undone);
+        operation.direction = Direction::Undo;
+        let mut steps = vec![
+            step("check-dns-name", StepState::Undone),
+            step("create-infrastructure", StepState::Undone),
+            step("connect", StepState::Pending),
+            step("install-daskhub", StepState::Pending),
+        ];
+        let text = shown(&operation, &steps, None).card.unwrap().text;
+        assert!(
+            text.starts_with("`████████████████` 2 of 2 steps undone\n"),
+            "{text}"
+        );
+        operation.state = OperationState::Running;
+        steps[0].state = StepState::Done;
+        steps[2].state = StepState::Left;
+        let text = shown(&operation, &steps, None).card.unwrap().text;
+        assert!(
+            text.starts_with("`██████████░░░░░░` 1 of 3 steps undone, 1 stays\n"),
+            "{text}"
         );
     }
 

@@ -59,11 +59,13 @@ function show(now) {
     $(id).textContent = text ?? "";
     $(id).hidden = !text;
   }
-  const counted = now.undoing ? ["undone", "left", "pending"] : ["done"];
-  const done = now.steps.filter((step) => counted.includes(step.state)).length;
-  $("progress").max = Math.max(now.steps.length, 1);
-  $("progress").value = done;
-  $("progress").textContent = `${done} of ${now.steps.length}`;
+  // An undo has to do only with the steps that had begun.
+  const counted = now.undoing ? ["undone", "left"] : ["done"];
+  const begun = now.steps.filter((step) => !now.undoing || step.state !== "pending");
+  const done = begun.filter((step) => counted.includes(step.state)).length;
+  $("progress").max = Math.max(begun.length, 1);
+  $("progress").value = begun.length > 0 ? done : 1;
+  $("progress").textContent = `${done} of ${begun.length}`;
   $("steps").replaceChildren(...now.steps.map(stepElement));
   showTimes();
 }
