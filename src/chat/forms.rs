@@ -23,7 +23,7 @@ use super::custom_id::FormId;
 use super::dispatch::Ticket;
 use super::handlers::{self, Call};
 use super::messages::answers;
-use super::text::units;
+use super::text::{cut, units};
 use super::view::View;
 use crate::approvals::ForceAnswer;
 use crate::commands::value::{Options, RawValue};
@@ -31,6 +31,8 @@ use crate::commands::{Command, ModalInput, ModalStyle};
 use crate::domain::ids::PlanId;
 use crate::domain::person::Role;
 
+/// The most that Discord takes as a title.
+const MAX_TITLE: usize = 45;
 /// The most that Discord takes in one input.
 const MAX_INPUT: usize = 4000;
 /// The input of the form for a break-glass.
@@ -63,8 +65,26 @@ pub(crate) async fn open(
         return;
     };
     let rows = modal.inputs.iter().map(input_row).collect();
-    let modal = CreateModal::new(id, modal.title.clone()).components(rows);
+    let modal = CreateModal::new(id, title(command, &modal.title, options)).components(rows);
     shared.open(ticket, modal).await;
+}
+
+/// The title of a form with the host that it is for. A host that does not fit with the title's own
+/// words stands alone: it is what tells one form from another.
+fn title(command: &Command, words: &str, options: &Options) -> String {
+    let mut hosts = command
+        .options
+        .iter()
+        .filter_map(|option| options.host_name(&option.name));
+    let Some(host) = hosts.next() else {
+        return words.to_owned();
+    };
+    let title = format!("{words}: {host}");
+    if units(&title) <= MAX_TITLE {
+        title
+    } else {
+        cut(host.as_str(), MAX_TITLE)
+    }
 }
 
 /// Opens the form for the reason of a break-glass.
@@ -296,6 +316,26 @@ mod tests {
                 .unwrap_err()
                 .contains("4000")
         );
+    }
+
+    #[test]
+    fn a_form_names_the_host_that_it_is_for() {
+        let steps = crate::operations::start::known_steps();
+        let catalogue = crate::commands::Catalogue::built_in(&steps).unwrap();
+        let titled = |name: &str, option: &str, value: &str| {
+            let command = catalogue.get(name).unwrap();
+            let raw = BTreeMap::from([(option.to_owned(), RawValue::Text(value.to_owned()))]);
+            let options = crate::commands::options::parse_options(command, &raw).unwrap();
+            title(command, &command.modal.as_ref().unwrap().title, &options)
+        };
+        assert_eq!(
+            titled("dns set-secret", "host", "pangeo.vm.fedcloud.eu"),
+            "Dynamic DNS secret: pangeo.vm.fedcloud.eu"
+        );
+        let long = "a-long-name-of-a-hub.students.vm.fedcloud.eu";
+        assert_eq!(titled("checkin set-client", "host", long), long);
+        let longer = format!("{}.vm.fedcloud.eu", "x".repeat(60));
+        assert_eq!(units(&titled("dns set-secret", "host", &longer)), MAX_TITLE);
     }
 
     #[test]
