@@ -16,7 +16,7 @@ use crate::commands::{Catalogue, Command, Complete};
 use crate::config::DiscordLogin;
 use crate::domain::deploy::CheckinInstance;
 use crate::domain::health::Health;
-use crate::domain::ids::{DiscordChannelId, DiscordRoleId};
+use crate::domain::ids::{DiscordChannelId, DiscordMessageId, DiscordRoleId};
 use crate::domain::links::OperationLinks;
 use crate::domain::logs::LogWish;
 use crate::domain::metrics::Metrics;
@@ -47,6 +47,14 @@ pub struct Settings {
     pub domains: Vec<HostName>,
     /// This replica's name, unique among those that run.
     pub replica: String,
+}
+
+impl Settings {
+    /// The address of a message, which Discord's programs open.
+    pub(crate) fn link_to(&self, channel: DiscordChannelId, message: DiscordMessageId) -> String {
+        let guild = self.login.guild;
+        format!("https://discord.com/channels/{guild}/{channel}/{message}")
+    }
 }
 
 /// Everything that [`super::Chat`] works with.

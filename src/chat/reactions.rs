@@ -351,9 +351,10 @@ impl Reactions {
         if store.message(&key).await?.is_some() {
             return Ok(());
         }
+        let link = self.parts.settings.link_to(at.0, at.1);
         let notice = Notice {
             title: hint.title,
-            text: hint.text,
+            text: format!("{}\n[the plan]({link})", hint.text),
             mention_users: Vec::new(),
             mention_roles: Vec::new(),
             review_of: None,

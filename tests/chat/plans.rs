@@ -42,6 +42,15 @@ async fn a_plan_starts_with_enough_reactions_of_those_who_may(pool: PgPool) {
         })
         .await;
     world.until_told("mia", "you asked for it yourself").await;
+    let told = world.discord.direct_messages(&world.person("mia"));
+    let place = format!("/{}/{})", message.channel_id, message.id);
+    assert!(
+        told[0].says("[the plan](https://discord.com/channels/")
+            && told[0].says(&place)
+            && told[0].says(&format!("about plan {}, own request", plan.short())),
+        "{}",
+        told[0].text()
+    );
     world
         .until_told("vic", "only `approver` may answer it")
         .await;

@@ -67,7 +67,8 @@ pub(crate) fn bullets(lines: &[String]) -> String {
 /// What a message's footer begins with, so that the message is found again after a crash.
 ///
 /// `plan/<id>` becomes `plan 1a2b3c4d`, `progress/<id>` becomes `operation 1a2b3c4d`,
-/// `summary/<id>/3` becomes `operation 1a2b3c4d-3`; other keys become their first word with a hash
+/// `summary/<id>/3` becomes `operation 1a2b3c4d-3`, `hint/<id>/<person>/own-request`, which is
+/// private to the person, becomes `about plan 1a2b3c4d, own request`; other keys become their first word with a hash
 /// of the whole.
 pub(crate) fn reference(key: &str) -> String {
     let mut parts = key.split('/');
@@ -78,6 +79,10 @@ pub(crate) fn reference(key: &str) -> String {
         ("plan", Some(short), None) => format!("plan {short}"),
         ("progress", Some(short), None) => format!("operation {short}"),
         ("summary", Some(short), Some(attempt)) => format!("operation {short}-{attempt}"),
+        ("hint", Some(short), Some(_person)) => {
+            let why = parts.next().unwrap_or_default().replace('-', " ");
+            format!("about plan {short}, {why}")
+        }
         _other => {
             let hash = hex::encode(Sha256::digest(key.as_bytes()));
             format!("{word} {}", hash.get(..8).unwrap_or_default())
@@ -115,8 +120,9 @@ mod tests {
             "operation deadbeef-12"
         );
         let hint = reference(&format!("hint/{id}/7/own-request"));
-        assert!(hint.starts_with("hint ") && hint.len() == 13, "{hint}");
-        assert_ne!(hint, reference(&format!("hint/{id}/8/own-request")));
+        assert_eq!(hint, "about plan deadbeef, own request");
+        let other = reference("hub/0192f0c1-0000-7000-8000-0000deadbee0");
+        assert!(other.starts_with("hub ") && other.len() == 12, "{other}");
 
         assert!(has_reference("plan deadbeef", "plan deadbeef"));
         assert!(has_reference(
