@@ -7,7 +7,7 @@ use crate::chat::view::View;
 pub(crate) fn run(call: &Call<'_>) -> anyhow::Result<View> {
     let catalogue = &call.shared.parts.catalogue;
     let Some(name) = call.options.text("command") else {
-        return Ok(lists::help(catalogue));
+        return Ok(lists::help(catalogue, &call.caller.person));
     };
     let name = name.trim().trim_start_matches('/');
     let name = name.strip_prefix("pangeo ").unwrap_or(name);

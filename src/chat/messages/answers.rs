@@ -38,7 +38,12 @@ pub(crate) fn refusal(refusal: &Refusal) -> String {
             format!("the bot answers in {} only", channels.join(", "))
         }
         Refusal::MissingRole { allowed } => {
-            format!("only {} may do this", roles(allowed))
+            let who = roles(allowed);
+            format!(
+                "only {who} may do this\n\
+                 hint: ask one of them, or an administrator of this server for the role; \
+                 `/pangeo help` shows what you may do"
+            )
         }
     }
 }
@@ -80,7 +85,10 @@ pub(crate) fn answer(clean: &Clean, answer: &Answer, started: Option<&StartOutco
         Answer::TakenBack => "it is taken back".to_owned(),
         Answer::NothingToTakeBack => "there is nothing of yours to take back".to_owned(),
         Answer::MissingRole { allowed } => {
-            format!("only {} may answer this plan", roles(allowed))
+            format!(
+                "only {} may answer this plan\nhint: ask one of them to",
+                roles(allowed)
+            )
         }
         Answer::OwnRequest => "nobody approves or refuses their own request; use `Take back` \
                                of a colleague's approval or let it expire"
@@ -137,7 +145,10 @@ pub(crate) fn force(clean: &Clean, answer: &ForceAnswer) -> String {
                 .to_owned()
         }
         ForceAnswer::NotAllowed => "this command can't be forced".to_owned(),
-        ForceAnswer::MissingRole { allowed } => format!("only {} may force a plan", roles(allowed)),
+        ForceAnswer::MissingRole { allowed } => format!(
+            "only {} may force a plan\nhint: ask one of them to, or let the plan be approved",
+            roles(allowed)
+        ),
         ForceAnswer::AlreadyForced { by } => format!(
             "<@{by}> forced the plan before, and only that counts; yours changed nothing"
         ),
@@ -152,7 +163,10 @@ pub(crate) fn review(answer: &ReviewAnswer) -> String {
         ReviewAnswer::Reviewed => "your review is recorded".to_owned(),
         ReviewAnswer::OwnForce => "you forced it: a second person must review it".to_owned(),
         ReviewAnswer::MissingRole { allowed } => {
-            format!("only {} may review a forced start", roles(allowed))
+            format!(
+                "only {} may review a forced start\nhint: ask one of them to",
+                roles(allowed)
+            )
         }
         ReviewAnswer::NothingToReview => "there is nothing left to review".to_owned(),
     }
@@ -226,7 +240,7 @@ pub(crate) fn reaction_hint(clean: &Clean, plan: &Plan, answer: &Answer) -> Opti
     let (word, text) = match answer {
         Answer::MissingRole { allowed } => (
             "missing-role",
-            format!("only {} may answer it", roles(allowed)),
+            format!("only {} may answer it; ask one of them", roles(allowed)),
         ),
         Answer::OwnRequest => (
             "own-request",
@@ -307,7 +321,11 @@ mod tests {
         let missing = Refusal::MissingRole {
             allowed: vec![Role::Operator],
         };
-        assert_eq!(refusal(&missing), "only `operator` may do this");
+        let text = refusal(&missing);
+        assert!(
+            text.starts_with("only `operator` may do this\nhint: ask one of them"),
+            "{text}"
+        );
         let channel = Refusal::OtherChannel {
             channels: vec![DiscordChannelId(5)],
         };

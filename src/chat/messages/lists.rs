@@ -1,5 +1,6 @@
 //! Lists, reports and help.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
@@ -9,6 +10,7 @@ use crate::chat::text::{Clean, cut};
 use crate::chat::view::{Card, FIELD, File, Shade, TEXT, View};
 use crate::commands::{Catalogue, Command, Effect, OptionSpec};
 use crate::domain::operation::{Operation, StepRow};
+use crate::domain::person::Person;
 use crate::looks::{Report, Tone};
 
 /// A read-only answer of the bot's own parts; its text may contain markdown.
@@ -95,19 +97,26 @@ pub(crate) fn operation(
     }
 }
 
-/// What the bot can do for people with these roles.
-pub(crate) fn help(catalogue: &Catalogue) -> View {
+/// What the bot can do for a person, and who may do the rest.
+pub(crate) fn help(catalogue: &Catalogue, person: &Person) -> View {
     let mut text = String::from(
         "Changes are planned first, then approved by reactions or buttons, then done step by step; \
          the channel shows how far they are.\n",
     );
+    let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for command in catalogue.commands() {
-        let _written = write!(
-            text,
-            "\n`/pangeo {}` {}",
-            command.name(),
-            command.description
-        );
+        let name = format!("`/pangeo {}`", command.name());
+        if person.has_any(&command.may_run) {
+            let _written = write!(text, "\n{name} {}", command.description);
+        } else {
+            others
+                .entry(roles(&command.may_run))
+                .or_default()
+                .push(name);
+        }
+    }
+    for (who, names) in others {
+        let _written = write!(text, "\n\nonly for {who}: {}", names.join(", "));
     }
     let start = "1. sign up at EGI Check-in (https://aai.egi.eu/signup) and join the VO\n\
                  2. add a host name at https://nsupdate.fedcloud.eu, then `/pangeo dns set-secret`\n\
@@ -174,10 +183,33 @@ mod tests {
     use super::progress::tests::{at, operation, step};
     use super::*;
     use crate::domain::operation::{OperationState, StepState};
+    use crate::domain::person::Role;
     use crate::domain::redact::Redactor;
 
     fn clean() -> Clean {
         Clean::new(Redactor::new())
+    }
+
+    #[test]
+    fn help_shows_what_the_person_may_do_and_who_may_do_the_rest() {
+        let steps = crate::operations::start::known_steps();
+        let catalogue = Catalogue::built_in(&steps).unwrap();
+        let shown = |role| {
+            let person = Person {
+                id: crate::domain::ids::DiscordUserId(1),
+                roles: vec![role],
+                is_bot: false,
+            };
+            help(&catalogue, &person).card.unwrap().text
+        };
+        let text = shown(Role::Viewer);
+        let (may, others) = text.split_once("\n\nonly for ").unwrap();
+        assert!(may.contains("`/pangeo status`"), "{may}");
+        assert!(!may.contains("`/pangeo deploy`"), "{may}");
+        assert!(others.contains("`operator`: "), "{others}");
+        assert!(others.contains("`/pangeo deploy`"), "{others}");
+        let text = shown(Role::Operator);
+        assert!(text.contains("\n`/pangeo deploy` "), "{text}");
     }
 
     #[test]
