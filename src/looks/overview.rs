@@ -49,7 +49,7 @@ impl Looks {
         let texts: Vec<String> = lines.into_iter().map(|line| line.text).collect();
         let text = texts.join("\n");
         let report = Report::new(title, tone, text.clone())
-            .field("Token", self.token(self.store.clock().now()))
+            .field("The bot's own token", self.token(self.store.clock().now()))
             .hint("`/pangeo status name:…` shows all of one cluster");
         // More lines than a message takes.
         Ok(if count > MOST_SHOWN {

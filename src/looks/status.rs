@@ -13,8 +13,9 @@ use crate::services::kubernetes::Kubernetes;
 /// How long an outside system may take before it is said to be unknown.
 const LOOK_LIMIT: Duration = Duration::from_secs(8);
 
-/// A token that ends sooner than this is a warning.
-const TOKEN_SOON_H: i64 = 24;
+/// The bot's own token lives about an hour and something outside renews it in time; one that ends
+/// sooner than this was not renewed.
+const TOKEN_SOON_MIN: i64 = 5;
 
 impl Looks {
     /// One look at a cluster; `None` if there is none of this name.
@@ -51,7 +52,7 @@ impl Looks {
         .field("Chart", version(cluster.chart_version.as_deref()))
         .field("Kubernetes", version(cluster.kubernetes_version.as_deref()))
         .field("Revision", cluster.revision.to_string())
-        .field("Token", self.token(self.store.clock().now()))
+        .field("The bot's own token", self.token(self.store.clock().now()))
         .field("Owner", format!("<@{}>", cluster.owner))
         .field(
             "Until",
@@ -155,19 +156,26 @@ impl Looks {
         }
     }
 
-    /// When the bot's own access token ends.
+    /// When the bot's own access token ends; those of front ends are another matter.
     pub(super) fn token(&self, now: DateTime<Utc>) -> String {
-        let Some(token) = self.services.settings.token.get() else {
-            return "the bot logs in to IM with a password".to_owned();
-        };
-        match read_expiry(&token) {
-            None => "without a readable end".to_owned(),
-            Some(at) if at <= now => format!("⚠ ended <t:{}:R>", at.timestamp()),
-            Some(at) if (at - now).num_hours() < TOKEN_SOON_H => {
-                format!("⚠ ends <t:{}:R>", at.timestamp())
-            }
-            Some(at) => format!("ends <t:{}:R>", at.timestamp()),
+        match self.services.settings.token.get() {
+            None => "the bot logs in to IM with a password".to_owned(),
+            Some(token) => token_words(read_expiry(&token), now),
         }
+    }
+}
+
+/// What ends, when, and who sees to it.
+fn token_words(ends: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    const WHAT: &str = "the access token with which the bot uses IM";
+    const TODO: &str = "whoever runs the bot must see to its renewal";
+    match ends {
+        None => format!("{WHAT} has no readable end"),
+        Some(at) if at <= now => format!("⚠ {WHAT} ended <t:{}:R>; {TODO}", at.timestamp()),
+        Some(at) if (at - now).num_minutes() < TOKEN_SOON_MIN => {
+            format!("⚠ {WHAT} ends <t:{}:R>; {TODO}", at.timestamp())
+        }
+        Some(at) => format!("{WHAT} ends <t:{}:R>", at.timestamp()),
     }
 }
 
@@ -191,4 +199,25 @@ fn line(cluster: &Cluster) -> String {
         cluster.revision,
         cluster.owner
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_says_whose_and_who_sees_to_it() {
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let in_minutes =
+            |minutes| token_words(Some(now + chrono::TimeDelta::minutes(minutes)), now);
+        assert_eq!(
+            in_minutes(60),
+            "the access token with which the bot uses IM ends <t:1790003600:R>"
+        );
+        for (minutes, words) in [(3, "ends <t:1790000180:R>; whoever"), (-1, "ended <t:")] {
+            let text = in_minutes(minutes);
+            assert!(text.starts_with("⚠ the access token with which"), "{text}");
+            assert!(text.contains(words), "{text}");
+        }
+    }
 }
