@@ -208,22 +208,22 @@ impl DeployOptions {
         let mut warnings = Vec::new();
         match self.auth {
             Auth::Native => warnings.push(
-                "Native login: anyone on the internet may sign up; the first to take the name `admin` becomes administrator once accepted".to_owned(),
+                "native login: anyone on the internet may sign up; the first to take the name `admin` becomes administrator once accepted".to_owned(),
             ),
             Auth::CheckIn(CheckinInstance::Production) => {}
             Auth::CheckIn(instance) => warnings.push(format!(
-                "The VO exists only in production Check-in unless it was asked for; in the {instance} instance nobody may be able to log in"
+                "the VO exists only in production Check-in unless it was asked for; in the {instance} instance nobody may be able to log in"
             )),
         }
         if self.image.tag == "latest" {
             warnings.push(format!(
-                "The image `{}` changes without notice; a fixed tag makes results repeatable",
+                "the image `{}` changes without notice; a fixed tag makes results repeatable",
                 self.image
             ));
         }
         if self.method == Method::Tosca {
             warnings.push(
-                "The TOSCA template of DaskHub is from 2022: no Check-in login, old settings, later changes need helm anyway".to_owned(),
+                "the TOSCA template of DaskHub is from 2022: no Check-in login, old settings, later changes need helm anyway".to_owned(),
             );
         } else if let Some(text) =
             kubernetes_version.and_then(|version| chart_warning(&self.chart_version, version))
@@ -234,12 +234,12 @@ impl DeployOptions {
             && (self.frontend.cpus < 4 || self.frontend.memory.bytes() < 16_000_000_000)
         {
             warnings.push(
-                "A cluster of more than 10 worker nodes wants a front end of 4 CPUs and 16 GB at least".to_owned(),
+                "a cluster of more than 10 worker nodes wants a front end of 4 CPUs and 16 GB at least".to_owned(),
             );
         }
         if self.ends_on.is_none() {
             warnings
-                .push("No end date: nobody will be reminded to give the machines back".to_owned());
+                .push("no end date: nobody will be reminded to give the machines back".to_owned());
         }
         warnings
     }
@@ -258,12 +258,12 @@ fn chart_warning(chart: &str, kubernetes: &str) -> Option<String> {
     let kubernetes_numbers = numbers(kubernetes)?;
     if year >= 2024 && kubernetes_numbers < (1, 25) {
         return Some(format!(
-            "Chart {chart} is known to fail on Kubernetes {kubernetes}: it needs 1.25 or newer"
+            "chart {chart} is known to fail on Kubernetes {kubernetes}: it needs 1.25 or newer"
         ));
     }
     if year <= 2022 && kubernetes_numbers >= (1, 25) {
         return Some(format!(
-            "The user scheduler of chart {chart} is older than Kubernetes {kubernetes}: user pods may stay pending; chart 2024.1.1 fits"
+            "the user scheduler of chart {chart} is older than Kubernetes {kubernetes}: user pods may stay pending; chart 2024.1.1 fits"
         ));
     }
     None
@@ -311,6 +311,27 @@ pub(crate) mod tests {
     fn good_options_have_no_problems_and_no_warnings() {
         assert_eq!(options().problems(), []);
         assert_eq!(options().warnings(Some("1.30.14")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn all_warnings_have_one_form() {
+        let mut worst = options();
+        worst.auth = Auth::CheckIn(CheckinInstance::Demo);
+        worst.image.tag = "latest".to_owned();
+        worst.workers_max = 20;
+        worst.frontend.cpus = 2;
+        worst.ends_on = None;
+        let mut warnings = worst.warnings(Some("1.20.2"));
+        worst.auth = Auth::Native;
+        worst.chart_version = "2022.8.2".to_owned();
+        warnings.extend(worst.warnings(Some("1.30.14")));
+        worst.method = Method::Tosca;
+        warnings.extend(worst.warnings(None));
+        assert!(warnings.len() >= 13, "{warnings:#?}");
+        for warning in warnings {
+            let small = warning.starts_with(|c: char| c.is_lowercase() || c == '`');
+            assert!(small && !warning.ends_with('.'), "{warning}");
+        }
     }
 
     #[test]

@@ -256,7 +256,7 @@ impl Planner {
             *version == settings.chart_version || settings.known_charts.contains(version);
         (options.method == Method::Helm && !is_known).then(|| {
             format!(
-                "The bot does not know chart {version}: if the chart repository has none of that \
+                "the bot does not know chart {version}: if the chart repository has none of that \
                  version, the deploy stops when the machines are made already"
             )
         })

@@ -44,7 +44,7 @@ impl Planner {
             difference: self.losses(&cluster).await,
             estimate: Vec::new(),
             warnings: vec![
-                "Nothing of it can be brought back: user volumes, hub database, infrastructure"
+                "nothing of it can be brought back: user volumes, hub database, infrastructure"
                     .to_owned(),
             ],
         };

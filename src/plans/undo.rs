@@ -92,7 +92,7 @@ fn begun(steps: &[StepRow]) -> impl Iterator<Item = &StepRow> {
 fn warnings(command: &str) -> Vec<String> {
     if command == DEPLOY_COMMAND {
         vec![
-            "The infrastructure is deleted with everything on it, user volumes included".to_owned(),
+            "the infrastructure is deleted with everything on it, user volumes included".to_owned(),
         ]
     } else {
         Vec::new()
