@@ -328,13 +328,13 @@ pub(crate) const KEYS: &[Key] = &[
         "helm.default_version",
         "\"2022.8.2\"",
         "chart version",
-        "The version that `deploy` takes when none is given.",
+        "The version that `deploy` takes when none is given; where it is known not to fit the Kubernetes version, the last fitting one of `known_versions`.",
     ),
     texts(
         "helm.known_versions",
         "[\"2022.8.2\", \"2023.1.0\", \"2024.1.0\", \"2024.1.1\"]",
         "chart versions",
-        "The versions that are offered while typing.",
+        "The versions that are offered while typing, oldest first.",
     ),
     number(
         "helm.timeout_s",

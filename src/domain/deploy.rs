@@ -251,9 +251,11 @@ fn numbers(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Chart 2022.8.2 brings a scheduler for Kubernetes 1.19; charts from 2024 on need 1.25
-/// (seen with the real charts and API servers 1.20.2 and 1.36.2).
-fn chart_warning(chart: &str, kubernetes: &str) -> Option<String> {
+/// Why a chart may not work on a version of Kubernetes.
+///
+/// Chart 2022.8.2 brings a scheduler for Kubernetes 1.19; charts from 2024 on need 1.25 (seen with
+/// the real charts and API servers 1.20.2 and 1.36.2). The rule holds for known charts only.
+pub fn chart_warning(chart: &str, kubernetes: &str) -> Option<String> {
     let (year, _) = numbers(chart)?;
     let kubernetes_numbers = numbers(kubernetes)?;
     if year >= 2024 && kubernetes_numbers < (1, 25) {

@@ -8,7 +8,7 @@ use super::{Draft, PlanError, Planner};
 use crate::commands::Command;
 use crate::commands::deploy::{DeployDefaults, deploy_options};
 use crate::commands::value::Options;
-use crate::domain::deploy::{Auth, DeployOptions, Method};
+use crate::domain::deploy::{Auth, DeployOptions, Method, chart_warning};
 use crate::domain::plan::{PlanContent, PlanFile};
 use crate::domain::tosca::{Estimate, Template, ToscaSecrets};
 use crate::domain::values::{DaskhubValues, callback_url};
@@ -37,6 +37,7 @@ impl Planner {
             domains: self.settings.domains.clone(),
             today: self.store.clock().now().date_naive(),
         };
+        let is_chosen = options.is_given("chart-version");
         let options = match deploy_options(options, &defaults) {
             Ok(options) => options,
             Err(errors) => return Ok(Err(errors.iter().map(ToString::to_string).collect())),
@@ -70,7 +71,7 @@ impl Planner {
             return Ok(Err(problems));
         }
         // The template's defaults are part of what is approved.
-        let options = template.settle(options);
+        let options = self.with_fitting_chart(template.settle(options), is_chosen);
         let (quota, warnings) = tokio::join!(
             self.quota(&options, &template),
             self.warnings(command, &options, &template)
@@ -212,8 +213,12 @@ impl Planner {
         options: &DeployOptions,
         template: &Template,
     ) -> Result<Vec<String>, PlanError> {
-        let mut warnings = options.warnings(template.kubernetes_version(options).as_deref());
-        warnings.extend(self.chart_warning(options));
+        // Of a chart that is not known nothing more is known either.
+        let unknown = self.unknown_chart(options);
+        let kubernetes = template.kubernetes_version(options);
+        let kubernetes = kubernetes.filter(|_version| unknown.is_none());
+        let mut warnings = options.warnings(kubernetes.as_deref());
+        warnings.extend(unknown);
         warnings.extend(self.client_warning(options).await?);
         match self.services.dns.resolve(&options.host).await {
             Ok(found) if found.is_empty() => warnings.push(format!(
@@ -248,8 +253,23 @@ impl Planner {
         Ok(warnings)
     }
 
+    /// The options with a chart that fits their Kubernetes, unless somebody chose one.
+    fn with_fitting_chart(&self, options: DeployOptions, is_chosen: bool) -> DeployOptions {
+        let kubernetes = match (&options.kubernetes_version, options.method) {
+            (Some(version), Method::Helm) if !is_chosen => version,
+            (Some(_) | None, Method::Helm | Method::Tosca) => return options,
+        };
+        let settings = &self.settings;
+        let chart_version =
+            fitting_chart(&settings.chart_version, &settings.known_charts, kubernetes);
+        DeployOptions {
+            chart_version: chart_version.to_owned(),
+            ..options
+        }
+    }
+
     /// A version of the chart that may not exist: that would show only when the machines run.
-    fn chart_warning(&self, options: &DeployOptions) -> Option<String> {
+    fn unknown_chart(&self, options: &DeployOptions) -> Option<String> {
         let version = &options.chart_version;
         let settings = &self.settings;
         let is_known =
@@ -423,5 +443,31 @@ fn compare(said: &mut QuotaLines, quotas: &Quotas, most: Estimate, options: &Dep
                 options.workers_max
             ));
         }
+    }
+}
+
+/// The chart to take on a version of Kubernetes when nobody chose one: the configured one, or, where
+/// that one is known not to fit, the last of the known ones that does.
+fn fitting_chart<'a>(configured: &'a str, known: &'a [String], kubernetes: &str) -> &'a str {
+    let fits = |chart: &str| chart_warning(chart, kubernetes).is_none();
+    if fits(configured) {
+        return configured;
+    }
+    let fitting = known.iter().rev().find(|chart| fits(chart));
+    fitting.map_or(configured, String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_howtos_chart_gives_way_only_where_it_does_not_fit() {
+        let known = ["2022.8.2", "2023.1.0", "2024.1.0", "2024.1.1"].map(str::to_owned);
+        // The howto's own pair.
+        assert_eq!(fitting_chart("2022.8.2", &known, "1.23.11"), "2022.8.2");
+        assert_eq!(fitting_chart("2022.8.2", &known, "1.35.3"), "2024.1.1");
+        assert_eq!(fitting_chart("2024.1.1", &known, "1.23.11"), "2023.1.0");
+        assert_eq!(fitting_chart("2022.8.2", &[], "1.35.3"), "2022.8.2");
     }
 }

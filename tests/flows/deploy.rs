@@ -95,7 +95,7 @@ async fn a_deployed_cluster_is_looked_at_by_who_may_look(pool: PgPool) {
                 "answers, JupyterHub",
                 "2 of 2 ready",
                 "configured",
-                "2022.8.2",
+                "2024.1.1",
                 "ends",
             ],
         ),
