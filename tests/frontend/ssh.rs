@@ -189,6 +189,17 @@ async fn another_host_key_is_never_accepted() {
     assert!(!error.is_transient());
     // The connection from before is to the machine that was trusted then.
     assert!(frontend.run(&["true"]).await.is_ok());
+    // However often it changed, healing the world brings the trusted one back.
+    for change in [true, false, false] {
+        if change {
+            let changed = world.front_ends.change_host_key(INFRASTRUCTURE).await;
+            changed.unwrap();
+        } else {
+            let healed = world.front_ends.restore_host_key(INFRASTRUCTURE).await;
+            healed.unwrap();
+        }
+    }
+    assert!(world.client.connect(&world.access).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,10 +109,37 @@ pub(super) fn make(
     make_clues(data, cluster, token)
 }
 
-/// Makes a new host key, in place of an older one.
+const HOST_KEY: &str = "etc/ssh/ssh_host_ed25519_key";
+
+/// Where the first host key lies while the machine has another one.
+const FIRST_HOST_KEY: &str = "etc/ssh/first_host_key";
+
+/// Makes a new host key, in place of an older one; the first one is kept.
 pub(super) fn make_host_key(data: &Path) -> anyhow::Result<()> {
-    let file = data.join("etc/ssh/ssh_host_ed25519_key");
+    let (file, first) = (data.join(HOST_KEY), data.join(FIRST_HOST_KEY));
+    if file.exists() && !first.exists() {
+        for suffix in ["", "pub"] {
+            let (from, to) = (file.with_extension(suffix), first.with_extension(suffix));
+            fs::rename(&from, &to).with_context(|| format!("keep {}", from.display()))?;
+        }
+    }
     keygen(&file)
+}
+
+/// Gives the machine its first host key back; false if it never had another one.
+pub(super) fn restore_host_key(data: &Path) -> anyhow::Result<bool> {
+    let (file, first) = (data.join(HOST_KEY), data.join(FIRST_HOST_KEY));
+    if !first.exists() {
+        return Ok(false);
+    }
+    // The private half last: as long as it lies there, this can be done again.
+    for suffix in ["pub", ""] {
+        let (from, to) = (first.with_extension(suffix), file.with_extension(suffix));
+        if from.exists() {
+            fs::rename(&from, &to).with_context(|| format!("restore {}", to.display()))?;
+        }
+    }
+    Ok(true)
 }
 
 /// Makes a key pair and returns both halves, as `ssh-keygen` writes them.

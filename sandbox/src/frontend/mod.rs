@@ -306,6 +306,21 @@ impl FrontEnds {
         changed
     }
 
+    /// Gives the front end back the host key that it began with.
+    ///
+    /// # Errors
+    /// When there is no such front end or its `sshd` does not come back.
+    pub async fn restore_host_key(&self, infrastructure: &str) -> anyhow::Result<()> {
+        let mut machine = self.take_machine(infrastructure)?;
+        let restored = match files::restore_host_key(&machine.folder.join("data")) {
+            Ok(true) => machine.reload_sshd().await,
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.lock().insert(infrastructure.to_owned(), machine);
+        restored
+    }
+
     /// Fills the disk under `/var/tmp`, or empties it again.
     ///
     /// # Errors

@@ -85,7 +85,7 @@ impl Panel {
             "bot-start" => {
                 self.bot.lock().await.start().await?;
             }
-            "heal" => self.heal()?,
+            "heal" => self.heal().await?,
             other => anyhow::bail!("there is no action `{other}`"),
         }
         let title = ACTIONS
@@ -118,7 +118,7 @@ impl Panel {
             .try_for_each(|id| front_ends.fill_disk(id, full))
     }
 
-    fn heal(&self) -> anyhow::Result<()> {
+    async fn heal(&self) -> anyhow::Result<()> {
         let world = &self.world;
         for faults in [
             world.im.faults(),
@@ -134,6 +134,9 @@ impl Panel {
         world.im.set_quota("cores", 0.0, 200.0);
         self.every_door(SshDoor::Open)?;
         self.every_disk(false)?;
+        for infrastructure in world.front_ends.infrastructures() {
+            world.front_ends.restore_host_key(&infrastructure).await?;
+        }
         world.renew_token()
     }
 
