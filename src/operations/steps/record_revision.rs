@@ -77,6 +77,10 @@ impl Step for RecordRevision {
         }
         Ok(Undo::Undone)
     }
+
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("take the revision of a change out of the records; that of a deploy stays, as history")
+    }
 }
 
 async fn record(context: &StepContext<'_>) -> Result<i32, StepError> {

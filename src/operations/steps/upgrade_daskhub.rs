@@ -72,6 +72,10 @@ impl Step for UpgradeDaskhub {
         helm.cleanup(&run).await.map_err(of_helm)?;
         Ok(Undo::Undone)
     }
+
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("roll the release back to the revision that ran before")
+    }
 }
 
 /// When to go back.

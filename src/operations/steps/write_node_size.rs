@@ -39,6 +39,10 @@ impl Step for WriteNodeSize {
         clues.daemon(Daemon::Restart).await.map_err(of_clues)?;
         Ok(Undo::Undone)
     }
+
+    fn undo_words(&self) -> Option<&'static str> {
+        Some("write the node size that was there before, and restart CLUES")
+    }
 }
 
 async fn change_size(
