@@ -349,13 +349,13 @@ fn content(
     difference.extend(hidden.map(|edit| format!("~ the secret at {} changes", edit.path)));
     if !adopts {
         warnings.push(
-            "Hub and proxy are started anew: nobody can log in for a minute or two, running servers stay"
+            "hub and proxy are started anew: nobody can log in for a minute or two, running servers stay"
                 .to_owned(),
         );
     }
     if before.schemas.is_empty() {
         warnings.push(
-            "The chart's schema could not be read; helm checks the values before it installs them"
+            "the chart's schema could not be read; helm checks the values before it installs them"
                 .to_owned(),
         );
     }

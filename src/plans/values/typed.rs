@@ -66,7 +66,7 @@ pub(super) fn limits(before: &Before, options: &Options) -> Wish {
         }
         Some(_) => return Err(by_hand("dasklimits")),
         None => {
-            warnings.push("There were no limits; those not given are the howto's".to_owned());
+            warnings.push("there were no limits; those not given are the howto's".to_owned());
             DaskLimits::howto()
         }
     };
@@ -215,7 +215,7 @@ pub(super) fn notebook(before: &Before, options: &Options) -> Wish {
         make: Make::Edits { edits },
         summary: format!("Change what a notebook of `{}` gets", before.cluster.name),
         warnings: vec![
-            "Running notebooks keep what they have until they are started anew".to_owned(),
+            "running notebooks keep what they have until they are started anew".to_owned(),
         ],
     })
 }
@@ -289,18 +289,18 @@ pub(super) fn image(before: &Before, options: &Options) -> Wish {
             edits.push(edit_to(before, source_path("optionHandler"), workers.to_python()));
         }
         Err(_hand_made) => warnings.push(
-            "The default image of Dask workers stands in a source that was changed by hand; it stays as it is"
+            "the default image of Dask workers stands in a source that was changed by hand; it stays as it is"
                 .to_owned(),
         ),
     }
     if notebook_path(&["profileList"]).find(&before.tree).is_some() {
         warnings.push(
-            "The images of `profileList` stay as they are; see `/pangeo values show`".to_owned(),
+            "the images of `profileList` stay as they are; see `/pangeo values show`".to_owned(),
         );
     }
     if image.tag == "latest" {
         warnings.push(format!(
-            "The image `{image}` changes without notice; a fixed tag makes results repeatable"
+            "the image `{image}` changes without notice; a fixed tag makes results repeatable"
         ));
     }
     Ok(Wanted {
