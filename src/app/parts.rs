@@ -13,6 +13,7 @@ use crate::domain::redact::Redactor;
 use crate::domain::seal::KeyRing;
 use crate::operations::services::{Clients, Cloud, Issuers, RenewalSettings};
 use crate::operations::{Services, Settings, start};
+use crate::services::attachments::AttachmentsClient;
 use crate::services::checkin::CheckinClient;
 use crate::services::dns::{DnsClient, NameServer};
 use crate::services::frontend::FrontendClient;
@@ -168,6 +169,8 @@ pub fn services(
         frontends: FrontendClient::new(&config.frontend.work_dir)?.counted_by(metrics),
         hubs: HubClient::new(roots.as_deref())?.counted_by(metrics),
         templates: TemplatesClient::new(client()?, &config.templates.source)?.counted_by(metrics),
+        attachments: AttachmentsClient::new(client()?, &config.discord.api_base)
+            .counted_by(metrics),
     };
     let settings = settings(config, token);
     Ok((Services::new(clients, settings), watched))

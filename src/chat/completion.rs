@@ -49,7 +49,7 @@ pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction, recei
     let permit = Arc::clone(&shared.in_work).try_acquire_owned().ok();
     let mut response = CreateAutocompleteResponse::new();
     if let (Some(spec), Some(focused), Some(_permit)) = (spec, focused, permit) {
-        let so_far: BTreeMap<String, String> = raw_values(given)
+        let so_far: BTreeMap<String, String> = raw_values(&interaction, given)
             .into_iter()
             .filter(|(option, _value)| option != focused.name)
             .map(|(option, value)| (option, value.to_string()))
@@ -138,7 +138,7 @@ fn as_response(
                 Some(AutocompleteChoice::new(name, number))
             }
             // A value that had to be cut would mean something else.
-            WireType::Text | WireType::Boolean => {
+            WireType::Text | WireType::Boolean | WireType::File => {
                 (value.chars().count() <= CHOICE).then(|| AutocompleteChoice::new(name, value))
             }
         }

@@ -5,7 +5,8 @@
 //! that is needed, and who may is checked again.
 //!
 //! **Invariant:** a typed value is a secret from the first line on: it is never logged, shown or
-//! kept but sealed.
+//! kept but sealed. Only a long text of which the command's file does not say that it is a secret
+//! is given back, to who typed it alone, when it is refused: nobody should have to type it again.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -24,12 +25,13 @@ use super::dispatch::Ticket;
 use super::handlers::{self, Call};
 use super::messages::answers;
 use super::text::{cut, units};
-use super::view::View;
+use super::view::{File, View};
 use crate::approvals::ForceAnswer;
 use crate::commands::value::{Options, RawValue};
 use crate::commands::{Command, ModalInput, ModalStyle};
 use crate::domain::ids::PlanId;
 use crate::domain::person::Role;
+use crate::domain::values::secrets::masked;
 
 /// The most that Discord takes as a title.
 const MAX_TITLE: usize = 45;
@@ -206,9 +208,19 @@ async fn command_form(
             return shared.say(&ticket, View::text(text)).await;
         }
     };
+    let back = given_back(command, &values);
     let values = match check_values(&modal.inputs, values) {
         Ok(values) => values,
-        Err(text) => return shared.say(&ticket, View::text(text)).await,
+        Err(text) => {
+            let mut view = View::text(text);
+            if back.is_empty() {
+                return shared.say(&ticket, view).await;
+            }
+            // A file takes too long for an answer at once.
+            view.files = back;
+            let answer = Box::pin(std::future::ready(Ok(view)));
+            return shared.work(&ticket, answer).await;
+        }
     };
     let call = Call {
         shared,
@@ -219,6 +231,22 @@ async fn command_form(
     shared
         .work(&ticket, Box::pin(handlers::submit(call, values)))
         .await;
+}
+
+/// The long texts that are no secrets, as files; what is secret in them is hidden.
+pub(crate) fn given_back(command: &Command, values: &Values) -> Vec<File> {
+    let inputs = command.modal.iter().flat_map(|modal| &modal.inputs);
+    let texts = inputs.filter(|input| input.style == ModalStyle::Paragraph && !input.secret);
+    texts
+        .filter_map(|input| {
+            let text = values.get(&input.name)?.expose_secret();
+            let file = File {
+                name: format!("{}.txt", input.name),
+                content: masked(text).unwrap_or_else(|_not_yaml| text.to_owned()),
+            };
+            (!text.trim().is_empty()).then_some(file)
+        })
+        .collect()
 }
 
 /// Checks what was typed; Discord's page checks lengths too, but need not be what sent it.

@@ -100,6 +100,7 @@ fn option(spec: &OptionSpec, shown: Shown) -> Value {
         WireType::Text => 3,
         WireType::Integer => 4,
         WireType::Boolean => 5,
+        WireType::File => 11,
     };
     let mut option = json!({
         "type": wire,

@@ -176,6 +176,7 @@ fn bounds_problem(option: &OptionSpec) -> Option<String> {
         | OptionKind::Operation
         | OptionKind::Duration
         | OptionKind::Pattern
+        | OptionKind::File
         | OptionKind::PodName => (bounds != (None, None))
             .then(|| "only numbers and texts have `min` and `max`".to_owned()),
     }
@@ -225,6 +226,12 @@ fn check_modal(modal: &Modal, report: &mut Report<'_>) {
 
 /// The form must hang at a choice that exists.
 fn check_when(command: &Command, modal: &Modal, report: &mut Report<'_>) {
+    if let Some(option) = &modal.unless
+        && command.option(option).is_none_or(|spec| spec.required)
+    {
+        let text = format!("`unless`: there is no option `{option}` that may be left out");
+        report.add("modal", text);
+    }
     let Some(when) = &modal.when else {
         return;
     };

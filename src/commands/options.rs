@@ -17,6 +17,7 @@ use crate::domain::{
     email::is_email,
     logs::Pattern,
     names::{ClusterName, HostName, PodName},
+    seal::MAX_SECRET_BYTES,
     size::Size,
 };
 
@@ -124,9 +125,11 @@ pub fn parse_value(spec: &OptionSpec, raw: &RawValue) -> Result<OptionValue, Str
         OptionKind::Integer => integer(spec, &text),
         OptionKind::Boolean => match raw {
             RawValue::Boolean(value) => Ok(OptionValue::Boolean(*value)),
-            RawValue::Integer(_) | RawValue::Text(_) | RawValue::Other => bool::from_str(&text)
-                .map(OptionValue::Boolean)
-                .map_err(|_not_a_bool| "must be `true` or `false`".to_owned()),
+            RawValue::Integer(_) | RawValue::Text(_) | RawValue::File(_) | RawValue::Other => {
+                bool::from_str(&text)
+                    .map(OptionValue::Boolean)
+                    .map_err(|_not_a_bool| "must be `true` or `false`".to_owned())
+            }
         },
         OptionKind::Choice => choice(spec, text),
         OptionKind::Text => line(spec, &text),
@@ -145,10 +148,27 @@ pub fn parse_value(spec: &OptionSpec, raw: &RawValue) -> Result<OptionValue, Str
         OptionKind::Pattern => Pattern::parse(&text)
             .map(OptionValue::Pattern)
             .map_err(|error| error.to_string()),
+        OptionKind::File => file(raw),
         OptionKind::PodName => PodName::parse(&text)
             .map(OptionValue::PodName)
             .map_err(|error| error.to_string()),
     }
+}
+
+/// The longest file, in bytes; what can be sealed.
+pub const MAX_FILE_BYTES: usize = MAX_SECRET_BYTES;
+
+fn file(raw: &RawValue) -> Result<OptionValue, String> {
+    let RawValue::File(file) = raw else {
+        return Err("must be a file".to_owned());
+    };
+    if file.bytes > MAX_FILE_BYTES as u64 {
+        return Err(format!(
+            "the file has {} bytes; at most {MAX_FILE_BYTES} are taken",
+            file.bytes
+        ));
+    }
+    Ok(OptionValue::File(file.clone()))
 }
 
 /// The text for messages: cut, and without characters that would play tricks.

@@ -127,6 +127,8 @@ pub enum WireType {
     Integer,
     /// Type 5.
     Boolean,
+    /// Type 11.
+    File,
 }
 
 /// What an option's value is; each kind has a parser in [`super::options`].
@@ -169,6 +171,8 @@ pub enum OptionKind {
     Pattern,
     /// The name of a pod.
     PodName,
+    /// A file that is attached.
+    File,
 }
 
 impl OptionKind {
@@ -177,6 +181,7 @@ impl OptionKind {
         match self {
             Self::Integer => WireType::Integer,
             Self::Boolean => WireType::Boolean,
+            Self::File => WireType::File,
             Self::ClusterName
             | Self::HostName
             | Self::Choice
@@ -268,14 +273,20 @@ pub struct Modal {
     /// When it is opened; always if this is not said.
     #[serde(default)]
     pub when: Option<ModalWhen>,
+    /// It is not opened if this option is given.
+    #[serde(default)]
+    pub unless: Option<String>,
 }
 
 impl Modal {
     /// Whether a call with these options opens it.
     pub fn opens_for(&self, options: &Options) -> bool {
-        self.when
-            .as_ref()
-            .is_none_or(|when| options.text(&when.option).as_deref() == Some(&when.is))
+        let unless = self.unless.as_ref();
+        unless.is_none_or(|option| !options.is_given(option))
+            && self
+                .when
+                .as_ref()
+                .is_none_or(|when| options.text(&when.option).as_deref() == Some(&when.is))
     }
 }
 

@@ -12,6 +12,17 @@ use crate::domain::{
     size::Size,
 };
 
+/// A file that is attached to a command; what it holds is not here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachedFile {
+    /// Its name.
+    pub name: String,
+    /// Where its content is.
+    pub url: String,
+    /// Its length in bytes, as Discord tells it.
+    pub bytes: u64,
+}
+
 /// A value as Discord or a command line hands it over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -22,6 +33,9 @@ pub enum RawValue {
     Integer(i64),
     /// Text.
     Text(String),
+    /// A file.
+    #[serde(skip)]
+    File(AttachedFile),
     /// A kind of value that no option takes, such as a fraction or a person.
     #[serde(skip)]
     Other,
@@ -39,6 +53,7 @@ impl fmt::Display for RawValue {
             Self::Boolean(value) => value.fmt(f),
             Self::Integer(value) => value.fmt(f),
             Self::Text(value) => f.write_str(value),
+            Self::File(file) => f.write_str(&file.name),
             Self::Other => f.write_str("a value of another kind"),
         }
     }
@@ -67,6 +82,8 @@ pub enum OptionValue {
     PodName(PodName),
     /// Text that its parser found safe for its use.
     Text(String),
+    /// A file that is attached, not read yet.
+    File(AttachedFile),
 }
 
 impl fmt::Display for OptionValue {
@@ -82,6 +99,7 @@ impl fmt::Display for OptionValue {
             Self::Pattern(value) => value.fmt(f),
             Self::PodName(value) => value.fmt(f),
             Self::Text(value) => f.write_str(value),
+            Self::File(file) => f.write_str(&file.name),
         }
     }
 }
@@ -190,6 +208,14 @@ impl Options {
     /// The value of an option that is `true` or `false`; absent is `false`.
     pub fn is_set(&self, name: &str) -> bool {
         matches!(self.get(name), Some(OptionValue::Boolean(true)))
+    }
+
+    /// The file of an option.
+    pub fn file(&self, name: &str) -> Option<&AttachedFile> {
+        match self.get(name) {
+            Some(OptionValue::File(file)) => Some(file),
+            Some(_) | None => None,
+        }
     }
 
     /// The value of an option that is a time span.

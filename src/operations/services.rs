@@ -12,6 +12,7 @@ use super::error::StepError;
 use crate::domain::cluster::Cluster;
 use crate::domain::deploy::{Auth, CheckinInstance, DeployOptions};
 use crate::domain::ids::ClusterId;
+use crate::services::attachments::AttachmentsClient;
 use crate::services::checkin::CheckinClient;
 use crate::services::dns::DnsClient;
 use crate::services::ec3::Ec3Error;
@@ -158,6 +159,8 @@ pub struct Services {
     pub hubs: HubClient,
     /// Where the TOSCA templates come from.
     pub templates: TemplatesClient,
+    /// Files that people attach.
+    pub attachments: AttachmentsClient,
     /// What the configuration says.
     pub settings: Settings,
     connections: Mutex<HashMap<ClusterId, Arc<Frontend>>>,
@@ -178,6 +181,8 @@ pub struct Clients {
     pub hubs: HubClient,
     /// Where the TOSCA templates come from.
     pub templates: TemplatesClient,
+    /// Files that people attach.
+    pub attachments: AttachmentsClient,
 }
 
 impl Services {
@@ -190,6 +195,7 @@ impl Services {
             frontends,
             hubs,
             templates,
+            attachments,
         } = clients;
         let connections = Mutex::default();
         Self {
@@ -199,6 +205,7 @@ impl Services {
             frontends,
             hubs,
             templates,
+            attachments,
             settings,
             connections,
         }

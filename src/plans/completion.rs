@@ -94,9 +94,13 @@ impl Planner {
             .flatten()
             .and_then(|text| yaml::read(text.expose_secret()).ok())
             .unwrap_or_default();
-        let version = cluster.chart_version.unwrap_or_default();
-        let schemas = self.schemas.remembered(&version).unwrap_or_default();
-        known_places(&tree, &schemas)
+        let version = cluster.chart_version.clone().unwrap_or_default();
+        let schemas = self.schemas.remembered(&version);
+        if schemas.is_none() {
+            // Who types can't wait for a front end; the next letter finds more.
+            self.read_schemas_meanwhile(cluster, version);
+        }
+        known_places(&tree, &schemas.unwrap_or_default())
     }
 
     async fn operations(&self) -> Vec<String> {

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a service knows `domain` and nothing else of the bot: no database, no Discord.
 
+pub mod attachments;
 pub mod checkin;
 pub mod clues;
 pub mod dns;

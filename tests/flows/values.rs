@@ -79,6 +79,24 @@ async fn states(scene: &Scene) -> Vec<String> {
         .unwrap()
 }
 
+/// There is a second cluster, with the first values of `geo` but for one.
+async fn has_a_sister(scene: &Scene) {
+    let sql = "
+        insert into clusters (id, name, host, phase, owner_id, options, revision, created_at, changed_at)
+        select gen_random_uuid(), 'sister', 'sister.vm.fedcloud.eu', 'failed', owner_id, options, 1,
+               created_at, changed_at
+        from clusters where name = 'geo';
+        insert into revisions (cluster_id, number, helm_revision, chart_version, values_masked,
+                               made_by, reason, made_at)
+        select sister.id, 1, 1, of_geo.chart_version,
+               replace(values_masked, 'startTimeout: 600', 'startTimeout: 601'),
+               made_by, reason, made_at
+        from clusters geo, clusters sister, revisions of_geo
+        where geo.name = 'geo' and sister.name = 'sister'
+          and of_geo.cluster_id = geo.id and of_geo.number = 1";
+    sqlx::raw_sql(sql).execute(&scene.pool).await.unwrap();
+}
+
 /// Nothing unexpected happened and no secret was shown or stands open in a row.
 async fn well(scene: &Scene) {
     for secret in [CLIENT.0, CLIENT.1] {
@@ -151,6 +169,13 @@ async fn limits_are_changed_and_stand_in_the_history(pool: PgPool) {
         &["nothing", "revision 2"],
     )
     .await;
+    has_a_sister(&scene).await;
+    vic_sees(
+        &scene,
+        "/pangeo values diff name:geo other:sister",
+        &["startTimeout: 601", "sister", "cluster_max_cores = 6"],
+    )
+    .await;
     refused(&scene, "/pangeo values limits name:geo", "at least one of").await;
     refused(&scene, typed, "nothing would change").await;
     well(&scene).await;
@@ -159,6 +184,25 @@ async fn limits_are_changed_and_stand_in_the_history(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn the_image_changes_everywhere_and_one_value_is_set(pool: PgPool) {
     let scene = deployed(pool).await;
+    // The first letter has the values that there are, the next those of the chart's schema too.
+    let ana = scene.person("ana");
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
+    let began = std::time::Instant::now();
+    loop {
+        look.tick().await;
+        assert!(
+            began.elapsed() < crate::scene::PATIENCE,
+            "no place of the schema completes"
+        );
+        let typed = "/pangeo values set name:geo path:";
+        let places = ana.completes(&format!("{typed}prePu")).await;
+        if places
+            .iter()
+            .any(|(_, value)| value == "jupyterhub.prePuller")
+        {
+            break;
+        }
+    }
     asks(&scene, "/pangeo values image name:geo tag:2024.01.15").await;
     approved(&scene, "Run `pangeo/pangeo-notebook:2024.01.15`", 2).await;
     assert_eq!(values(&scene).matches("2024.01.15").count(), 2);
@@ -208,6 +252,9 @@ async fn an_overlay_is_laid_over_and_rolled_back(pool: PgPool) {
     let scene = deployed(pool).await;
     let before = values(&scene);
     let ana = scene.person("ana");
+    let bomb = format!("{}1", "{a: ".repeat(900));
+    let long = "x".repeat(4000);
+    let good = "jupyterhub:\n  cull:\n    timeout: 900\n    every: 60";
     for (overlay, answer) in [
         (
             "jupyterhub:\n  proxy:\n    secretToken: mine-from-now-on",
@@ -215,15 +262,23 @@ async fn an_overlay_is_laid_over_and_rolled_back(pool: PgPool) {
         ),
         ("a: &x 1\nb: *x", "can't be used"),
         ("jupyterhub:\n  hubb: {}", "refuses"),
-        (
-            "jupyterhub:\n  cull:\n    timeout: 900\n    every: 60",
-            "plan `",
-        ),
+        ("jupyterhub:\0 {}", "control characters"),
+        (&bomb, "can't be used"),
+        (&long, "a mapping"),
+        (good, "plan `"),
     ] {
         let modal = ana.runs("/pangeo values edit name:geo").await.modal().await;
         let fields = [("overlay", overlay), ("reason", "idle servers cost")];
         let said = ana.fills(&modal, &fields).await.answer().await;
         assert!(said.says(answer), "{overlay}: {}", said.text());
+        assert!(said.is_ephemeral(), "{}", said.text());
+        // What was typed comes back with what is wrong, without its secret.
+        let back = said.attachments.first().map(|file| {
+            let bytes = scene.world.discord.file(file.id).unwrap();
+            String::from_utf8(bytes).unwrap()
+        });
+        let shown = overlay.replace("mine-from-now-on", "secret");
+        assert!(back == (overlay != good).then_some(shown), "{answer}");
         assert!(!said.says("mine-from-now-on"), "{}", said.text());
     }
     approved(&scene, "Lay changes over", 2).await;
@@ -248,6 +303,21 @@ async fn an_overlay_is_laid_over_and_rolled_back(pool: PgPool) {
     asks(&scene, "/pangeo values rollback name:geo revision:1").await;
     approved(&scene, "Roll `geo` back to revision 1", 3).await;
     assert_eq!(values(&scene), before);
+    let typed = "/pangeo values edit name:geo reason:by-file";
+    for (content, answer) in [
+        (vec![b'#'; 70_000], "at most 65536"),
+        (vec![b'a', b':', b' ', 0xff], "not text"),
+        (b"a: \0".to_vec(), "not text"),
+        (
+            b"jupyterhub:\n  cull:\n    timeout: 1800\n".to_vec(),
+            "plan `",
+        ),
+    ] {
+        let file = ("values.yaml", content.as_slice());
+        let said = ana.runs_with(typed, "file", file).await.answer().await;
+        assert!(said.says(answer) && said.is_ephemeral(), "{}", said.text());
+    }
+    scene.plan("+    timeout: 1800").await;
     let undone = ["revision 1 → 3", "there is no difference"];
     vic_sees(&scene, "/pangeo values diff name:geo from:1 to:3", &undone).await;
     assert_eq!(states(&scene).await, ["succeeded"; 3]);

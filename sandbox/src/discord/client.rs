@@ -166,6 +166,12 @@ impl State {
                 Ok(())
             }
             (5, Value::Bool(_)) => Ok(()),
+            (11, Value::String(id)) => {
+                let known = resolved.get("attachments").and_then(|files| files.get(id));
+                known
+                    .map(drop)
+                    .ok_or_else(|| Refused(format!("`{name}` is no file")))
+            }
             (6..=9, Value::String(id)) => self.resolve(kind_of(definition), name, id, resolved),
             _ => refuse(format!("`{name}` has not the right kind of value")),
         }
@@ -233,6 +239,7 @@ impl Discord {
             path: text(&command, "name").to_owned(),
             resolved: Map::new(),
         };
+        self.resolve_files(&state, of, &mut checked.resolved);
         let options = state.check_options(&command, of.options, completing, &mut checked)?;
         let mut data = json!({
             "id": command.get("id"),
@@ -267,6 +274,26 @@ impl Discord {
             trigger: None,
         };
         Ok(self.interact(&mut state, deed))
+    }
+
+    /// Adds the files that came with a command.
+    fn resolve_files(&self, state: &State, of: &Use<'_>, resolved: &mut Map<String, Value>) {
+        let mut level = of.options;
+        while let Some(below) = level.first().filter(|one| one.get("options").is_some()) {
+            level = array(below, "options");
+        }
+        for option in level {
+            let id = text(option, "value").parse::<Id>().ok();
+            if let Some(file) = id.and_then(|id| self.files.given(id)) {
+                let shape = shapes::given_file(&state.base, of.channel, &file);
+                let files = resolved
+                    .entry("attachments".to_owned())
+                    .or_insert_with(|| json!({}));
+                if let Some(map) = files.as_object_mut() {
+                    map.insert(file.id.to_string(), shape);
+                }
+            }
+        }
     }
 
     /// Presses a button or picks from a select.

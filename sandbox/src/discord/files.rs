@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::ids::Id;
+use super::model::Attachment;
 use super::{Discord, Server, lock};
 
 /// How many bytes of files are kept; the oldest go first.
@@ -20,6 +21,8 @@ const TOTAL_BYTES: usize = 200 * 1024 * 1024;
 /// The bytes of the files.
 pub(crate) struct Files {
     kept: Mutex<BTreeMap<Id, Bytes>>,
+    /// Those that came with a command.
+    given: Mutex<BTreeMap<Id, Attachment>>,
     folder: Option<PathBuf>,
 }
 
@@ -27,6 +30,7 @@ impl Files {
     pub(crate) fn new(state_file: Option<&Path>) -> Self {
         Self {
             kept: Mutex::default(),
+            given: Mutex::default(),
             folder: state_file.map(|path| path.with_extension("files")),
         }
     }
@@ -49,6 +53,17 @@ impl Files {
             };
             self.forget_on_disk(oldest);
         }
+    }
+
+    /// Keeps a file that comes with a command.
+    pub(crate) fn give(&self, file: Attachment, bytes: Bytes) {
+        self.add(file.id, bytes);
+        lock(&self.given).insert(file.id, file);
+    }
+
+    /// A file that came with a command.
+    pub(crate) fn given(&self, id: Id) -> Option<Attachment> {
+        lock(&self.given).get(&id).cloned()
     }
 
     pub(crate) fn get(&self, id: Id) -> Option<Bytes> {
@@ -102,6 +117,8 @@ async fn serve(
             Some(file.content_type.clone())
         })
     };
+    let of_command = discord.files.given(id).filter(|file| file.filename == name);
+    let content_type = content_type.or(of_command.map(|file| file.content_type));
     let (Some(content_type), Some(bytes)) = (content_type, discord.files.get(id)) else {
         return (
             StatusCode::NOT_FOUND,

@@ -225,6 +225,23 @@ pub(crate) fn attachment(base: &str, of: &Message, file: &Attachment) -> Value {
     shape
 }
 
+/// A file that came with a command.
+pub(crate) fn given_file(base: &str, channel: Id, file: &Attachment) -> Value {
+    let url = format!(
+        "{base}/cdn/attachments/{channel}/{}/{}",
+        file.id, file.filename
+    );
+    json!({
+        "id": file.id,
+        "filename": file.filename,
+        "size": file.size,
+        "url": url,
+        "proxy_url": url,
+        "content_type": file.content_type,
+        "ephemeral": true,
+    })
+}
+
 /// A message as REST gives it, and whom it mentions; never with its nonce.
 pub(crate) fn message(state: &State, message: &Message) -> Value {
     let files: Vec<_> = message

@@ -43,7 +43,7 @@ use super::register::ROOT;
 use super::view::View;
 use crate::commands::options::{OptionError, parse_options};
 use crate::commands::value::Options;
-use crate::commands::value::RawValue;
+use crate::commands::value::{AttachedFile, RawValue};
 use crate::commands::{Command, Effect, OptionSpec};
 use crate::domain::deploy::CheckinInstance;
 use crate::domain::names::HostName;
@@ -106,7 +106,7 @@ pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction, recei
         Ok(caller) => caller,
         Err(refusal) => return shared.refuse(&ticket, &name, &refusal).await,
     };
-    let options = checked(shared, command, &raw_values(given));
+    let options = checked(shared, command, &raw_values(&interaction, given));
     let options = match options {
         Ok(options) => options,
         Err(errors) => {
@@ -190,8 +190,9 @@ pub(crate) async fn submit(mut call: Call<'_>, values: Values) -> anyhow::Result
         "dns set-secret" => dns_set_secret::submit(call, values).await,
         "token renew" => token_renew::submit(call, values).await,
         "values edit" => {
+            let back = forms::given_back(call.command, &values);
             call.options = call.options.with_form(values);
-            plan::run(call).await
+            plan::run_or_give_back(call, back).await
         }
         _no_handler => Ok(View::text(answers::UNKNOWN_COMMAND)),
     }
@@ -221,7 +222,11 @@ pub(crate) fn path_and_options(interaction: &CommandInteraction) -> (String, &[C
     clippy::wildcard_enum_match_arm,
     reason = "serenity's own enum, which may grow"
 )]
-pub(crate) fn raw_values(options: &[CommandDataOption]) -> BTreeMap<String, RawValue> {
+pub(crate) fn raw_values(
+    interaction: &CommandInteraction,
+    options: &[CommandDataOption],
+) -> BTreeMap<String, RawValue> {
+    let files = &interaction.data.resolved.attachments;
     options
         .iter()
         .map(|option| {
@@ -230,6 +235,14 @@ pub(crate) fn raw_values(options: &[CommandDataOption]) -> BTreeMap<String, RawV
                 CommandDataOptionValue::Integer(value) => RawValue::Integer(*value),
                 CommandDataOptionValue::String(value) => RawValue::Text(value.clone()),
                 CommandDataOptionValue::Autocomplete { value, .. } => RawValue::Text(value.clone()),
+                CommandDataOptionValue::Attachment(id) => match files.get(id) {
+                    Some(file) => RawValue::File(AttachedFile {
+                        name: file.filename.clone(),
+                        url: file.url.clone(),
+                        bytes: u64::from(file.size),
+                    }),
+                    None => RawValue::Other,
+                },
                 _other => RawValue::Other,
             };
             (option.name.clone(), value)

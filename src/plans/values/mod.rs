@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use super::{Draft, PlanError, Planner};
 use crate::commands::Command;
+use crate::commands::options::MAX_FILE_BYTES;
 use crate::commands::value::Options;
 use crate::domain::cluster::Cluster;
 use crate::domain::plan::{PlanContent, PlanFile};
@@ -26,7 +28,7 @@ use crate::domain::values::schema::problems;
 use crate::domain::values::secrets::{is_secret, masked};
 use crate::domain::values::text::{differences, same};
 use crate::domain::yaml;
-use crate::operations::values::{live, make_text, text_of};
+use crate::operations::values::{LIVE_LIMIT, live, make_text, text_of};
 use crate::services::helm::{ChartSchema, Helm, LiveValues};
 
 /// The schemas of how many chart versions are remembered.
@@ -37,17 +39,21 @@ const LINES_TOLD: usize = 60;
 
 /// The schemas that were read, by chart version.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Schemas(Arc<Mutex<BTreeMap<String, Arc<Vec<ChartSchema>>>>>);
+pub(super) struct Schemas {
+    known: Arc<Mutex<BTreeMap<String, Arc<Vec<ChartSchema>>>>>,
+    /// The one task that reads them for a completion.
+    reading: Arc<Mutex<JoinSet<()>>>,
+}
 
 impl Schemas {
     /// The schemas of a chart version, if they were read before.
     pub(super) fn remembered(&self, version: &str) -> Option<Arc<Vec<ChartSchema>>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(version).cloned()
     }
 
     fn keep(&self, version: &str, schemas: &Arc<Vec<ChartSchema>>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= SCHEMAS_KEPT {
             known.clear();
         }
@@ -94,13 +100,17 @@ impl Planner {
             Ok(before) => before,
             Err(problems) => return Ok(Err(problems)),
         };
+        let over = match self.overlay(options).await {
+            Ok(over) => over,
+            Err(problem) => return Ok(Err(vec![problem])),
+        };
         let wish = match command.path.name.as_str() {
             "adopt" => adopt(&before),
             "overwrite" => overwrite(&before),
             other => match before.drifted() {
                 Some(problem) => Err(vec![problem]),
                 None => match other {
-                    "edit" => typed::edit(&before, options),
+                    "edit" => typed::edit(&before, &over),
                     "image" => typed::image(&before, options),
                     "limits" => typed::limits(&before, options),
                     "notebook" => typed::notebook(&before, options),
@@ -119,6 +129,17 @@ impl Planner {
             Ok(wanted) => self.change(command, options, &before, wanted).await,
             Err(problems) => Ok(Err(problems)),
         }
+    }
+
+    /// The YAML that was attached or typed; empty if neither was.
+    async fn overlay(&self, options: &Options) -> Result<SecretString, String> {
+        let Some(file) = options.file("file") else {
+            let typed = options.form("overlay").cloned();
+            return Ok(typed.unwrap_or_else(|| SecretString::from("")));
+        };
+        let attachments = &self.services.attachments;
+        let text = attachments.text(&file.url, MAX_FILE_BYTES).await;
+        text.map_err(|error| format!("`file`: {error}"))
     }
 
     async fn before(&self, cluster: Cluster) -> Result<Result<Before, Vec<String>>, PlanError> {
@@ -177,6 +198,27 @@ impl Planner {
                 Arc::default()
             }
         }
+    }
+
+    /// Reads the chart's schemas for the next completion, unless that is under way.
+    pub(super) fn read_schemas_meanwhile(&self, cluster: Cluster, version: String) {
+        let reading = self.schemas.reading.lock();
+        let mut reading = reading.unwrap_or_else(PoisonError::into_inner);
+        while let Some(ended) = reading.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(error = %error, "reading a chart's schemas failed");
+            }
+        }
+        if !reading.is_empty() {
+            return;
+        }
+        let planner = self.clone();
+        reading.spawn(async move {
+            let reads = planner.schemas(&cluster, &version);
+            if tokio::time::timeout(LIVE_LIMIT, reads).await.is_err() {
+                tracing::info!(cluster.name = %cluster.name, "the chart's schemas took too long");
+            }
+        });
     }
 
     /// From what a command wants to the plan.

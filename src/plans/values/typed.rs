@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{Before, Wanted, Wish};
@@ -313,10 +313,8 @@ pub(super) fn image(before: &Before, options: &Options) -> Wish {
     })
 }
 
-pub(super) fn edit(before: &Before, options: &Options) -> Wish {
-    let typed = options.form("overlay");
-    let typed = typed.map(ExposeSecret::expose_secret).unwrap_or_default();
-    let over = yaml::read_plain(typed).map_err(|_error| {
+pub(super) fn edit(before: &Before, over: &SecretString) -> Wish {
+    let over = yaml::read_plain(over.expose_secret()).map_err(|_error| {
         vec!["the YAML can't be used: write one document, at most 24 deep, without anchors and aliases".to_owned()]
     })?;
     if !over.is_object() {
@@ -365,7 +363,6 @@ mod tests {
     use std::sync::Arc;
 
     use chrono::DateTime;
-    use secrecy::SecretString;
     use serde_json::json;
 
     use super::*;
@@ -475,11 +472,7 @@ mod tests {
 
     #[test]
     fn an_overlay_is_refused_with_secrets_aliases_or_bombs() {
-        let lay = |text: &str| {
-            let form = [("overlay".to_owned(), SecretString::from(text))];
-            let options = options("values edit", &[]).with_form(form.into_iter().collect());
-            edit(&before(CHECK_IN), &options)
-        };
+        let lay = |text: &str| edit(&before(CHECK_IN), &SecretString::from(text));
         let good = edits(lay("jupyterhub:\n  cull:\n    timeout: 900\n"));
         assert_eq!(good[0].path.to_string(), "jupyterhub.cull.timeout");
         for (bad, why) in [
@@ -488,6 +481,9 @@ mod tests {
             ("[1, 2]", "mapping"),
             ("a: [", "can't be used"),
             ("a: 1\n---\nb: 2", "can't be used"),
+            (&"[".repeat(3_000), "can't be used"),
+            (&"{a: ".repeat(900), "can't be used"),
+            ("a: 1\nb: \0", "can't be used"),
         ] {
             let problems = lay(bad)
                 .err()
