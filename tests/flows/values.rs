@@ -341,6 +341,15 @@ async fn a_failed_upgrade_is_rolled_back_by_itself(pool: PgPool) {
     );
     assert_eq!(newest.values, before);
 
+    // A retry overwrites nothing that was changed since.
+    let front_ends = &scene.world.front_ends;
+    let by_hand = before.replace("startTimeout: 600", "startTimeout: 601");
+    front_ends.upgrade_by_hand(&view.id, &by_hand);
+    scene.person("ana").presses("Retry").await.answer().await;
+    scene.sees("changed meanwhile").await;
+    assert_eq!(values(&scene), by_hand);
+    front_ends.upgrade_by_hand(&view.id, &before);
+
     scene.person("ana").presses("Leave").await.answer().await;
     vic_sees(
         &scene,
@@ -350,12 +359,12 @@ async fn a_failed_upgrade_is_rolled_back_by_itself(pool: PgPool) {
     .await;
     vic_sees(&scene, "/pangeo values drift name:geo", &["nothing"]).await;
     asks(&scene, "/pangeo values limits name:geo workers:9").await;
-    approved(&scene, "Change what one Dask cluster", 3).await;
+    approved(&scene, "Change what one Dask cluster", 4).await;
     assert_eq!(states(&scene).await, ["succeeded", "failed", "succeeded"]);
     vic_sees(
         &scene,
         "/pangeo values history name:geo",
-        &["**2**", "helm 4"],
+        &["**2**", "helm 6"],
     )
     .await;
     well(&scene).await;

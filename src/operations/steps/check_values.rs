@@ -4,9 +4,11 @@
 //! between must not be overwritten unseen. Changes nothing outside, so it needs no undo.
 
 use async_trait::async_trait;
+use secrecy::ExposeSecret;
 
 use super::values_text::{changed_meanwhile, values_text};
 use crate::domain::values::change::{ValuesChange, digest_of_tree};
+use crate::domain::yaml;
 use crate::operations::values::live;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
 
@@ -28,24 +30,38 @@ impl Step for CheckValues {
                 change.from
             )));
         }
-        let live = live(context.services, context.vault, context.cluster).await?;
-        if digest_of_tree(&live.tree) != change.live {
-            return Err(changed_meanwhile(
-                "helm has other values than the plan saw; `/pangeo values drift` shows them",
-            ));
-        }
-        values_text(context).await?;
+        let running = unchanged(context, &change).await?;
         context
             .log(&format!(
-                "revision {newest} is the newest, and helm revision {} has the values that the plan saw",
-                live.release.revision
+                "revision {newest} is the newest, and helm revision {running} has the values that the plan saw"
             ))
             .await?;
-        let output = serde_json::json!({"helm_revision": live.release.revision});
+        let output = serde_json::json!({"helm_revision": running});
         Ok(Progress::Done(output))
     }
 
     async fn undo(&self, _context: &StepContext<'_>) -> Result<Undo, StepError> {
         Ok(Undo::Undone)
     }
+}
+
+/// Answers helm's revision, if it has the values that the plan saw or those that the plan makes,
+/// which a failed try leaves behind.
+pub(super) async fn unchanged(
+    context: &StepContext<'_>,
+    change: &ValuesChange,
+) -> Result<u32, StepError> {
+    let live = live(context.services, context.vault, context.cluster).await?;
+    let digest = digest_of_tree(&live.tree);
+    let wanted = values_text(context).await?;
+    let is_ours = || {
+        let tree = yaml::read(wanted.text.expose_secret());
+        tree.is_ok_and(|tree| digest_of_tree(&tree) == digest)
+    };
+    if digest == change.live || is_ours() {
+        return Ok(live.release.revision);
+    }
+    Err(changed_meanwhile(
+        "helm has other values than the plan saw; `/pangeo values drift` shows them",
+    ))
 }

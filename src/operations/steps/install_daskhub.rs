@@ -45,6 +45,13 @@ pub(super) struct Output {
     pub(super) before: u32,
 }
 
+impl Output {
+    /// Whether the next look starts helm, and not only looks after it.
+    pub(super) fn begins_round(&self) -> bool {
+        self.round == 0 || (self.over && self.helm_revision == 0)
+    }
+}
+
 #[async_trait]
 impl Step for InstallDaskhub {
     fn name(&self) -> &'static str {
@@ -126,7 +133,7 @@ pub(super) async fn run_helm(
         let run = RunId::new(context.operation.id, at.round);
         return finish(context, helm, &run, at).await;
     }
-    if at.round == 0 || at.over {
+    if at.begins_round() {
         prepare(context, helm).await?;
         at = Output {
             round: at.round + 1,

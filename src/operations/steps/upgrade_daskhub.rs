@@ -3,10 +3,12 @@
 //! Runs helm as `install-daskhub` does, detached and under a run id, so that any later look
 //! attaches to it. Hub and proxy are recreated by an upgrade, so one that fails is an outage: a run
 //! that ended badly is rolled back at once to the revision that ran before, and only then the
-//! operation stops. Undo rolls back likewise.
+//! operation stops. Each round looks once more whether somebody changed the values meanwhile. Undo
+//! rolls back likewise.
 
 use async_trait::async_trait;
 
+use super::check_values::unchanged;
 use super::install_daskhub::{Output, run_helm};
 use crate::operations::values::of_helm;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
@@ -36,6 +38,10 @@ impl Step for UpgradeDaskhub {
                 )
             })?;
             context.learn(&known).await?;
+        }
+        if known.begins_round() {
+            // A retry may come long after the first look.
+            unchanged(context, &context.options()?).await?;
         }
         match run_helm(context, &helm).await {
             Err(error) if !error.is_fenced() => {
