@@ -88,6 +88,21 @@ impl Files {
 }
 
 impl Discord {
+    /// Keeps a file that comes with a command; its id.
+    pub(crate) fn take_file(&self, name: &str, content: Bytes) -> Id {
+        let filename = clean_name(name);
+        let id = self.state.change().next_id();
+        let given = Attachment {
+            id,
+            content_type: content_type(&filename).to_owned(),
+            size: content.len() as u64,
+            description: None,
+            filename,
+        };
+        self.files.give(given, content);
+        id
+    }
+
     /// The bytes of a file on a message.
     pub fn file(&self, id: Id) -> Option<Vec<u8>> {
         self.files.get(id).map(|bytes| bytes.to_vec())

@@ -32,6 +32,7 @@ pub(crate) fn router() -> Router<Weak<Discord>> {
         .route("/sandbox/api/channels/{id}/messages", get(messages))
         .route("/sandbox/api/events", get(events))
         .route("/sandbox/api/command", post(command))
+        .route("/sandbox/api/file", post(take_file))
         .route("/sandbox/api/autocomplete", post(autocomplete))
         .route("/sandbox/api/component", post(component))
         .route("/sandbox/api/modal", post(modal))
@@ -175,6 +176,20 @@ impl CommandBody {
 
 async fn command(Server(discord): Server, Json(body): Json<CommandBody>) -> PageResult {
     started(discord.use_command(&body.as_use(), false, None)?)
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+/// A file that a command will name by its id.
+async fn take_file(
+    Server(discord): Server,
+    Query(file): Query<Named>,
+    content: axum::body::Bytes,
+) -> Json<Value> {
+    Json(json!({"id": discord.take_file(&file.name, content)}))
 }
 
 async fn autocomplete(Server(discord): Server, Json(body): Json<CommandBody>) -> PageResult {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::client::{Refused, Use};
 use super::ids::Id;
 use super::interactions::{Modal, Record, Stage};
-use super::model::{Attachment, Channel, Message, Permission};
+use super::model::{Channel, Message, Permission};
 use super::state::{APPLICATION, OTHER_BOT, PANGEO_CHANNEL};
 use super::{Discord, PATIENCE, lock};
 
@@ -278,15 +278,7 @@ impl Person {
     /// Types a command in `#pangeo` and drops a file on its last option.
     pub async fn runs_with(&self, typed: &str, option: &str, file: (&str, &[u8])) -> Interaction {
         let (name, content) = file;
-        let id = self.discord.state.change().next_id();
-        let given = Attachment {
-            id,
-            filename: name.to_owned(),
-            content_type: super::files::content_type(name).to_owned(),
-            size: content.len() as u64,
-            description: None,
-        };
-        self.discord.files.give(given, content.to_vec().into());
+        let id = self.discord.take_file(name, content.to_vec().into());
         self.runs(&format!("{typed} {option}:{id}")).await
     }
 

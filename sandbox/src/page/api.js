@@ -29,6 +29,18 @@ export async function call(method, path, body) {
   return answer;
 }
 
+/** Gives a file to Discord; its id, by which a command names it. */
+export async function upload(file) {
+  let response;
+  try {
+    response = await fetch(`/sandbox/api/file?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  } catch {
+    throw new ApiError("The sandbox does not answer. Is it still running?");
+  }
+  if (!response.ok) throw new ApiError(`The sandbox does not take the file (${response.status}).`);
+  return (await response.json()).id;
+}
+
 const KINDS = ["message", "message_delete", "channel", "channel_delete", "commands", "bot", "modal", "interaction_failed", "world"];
 
 /** Follows the events for one person. `handlers[kind](data)`; `handlers.open(again)` on each

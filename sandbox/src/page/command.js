@@ -90,7 +90,7 @@ export function choicesOf(option) {
  * completion that was picked, if any. */
 export function check(option, text, chosen) {
   if (text === "" && !chosen) return option.required ? { problem: "This option is required. Specify a value" } : {};
-  if (option.type === TYPES.attachment) return { problem: "Files as options are not part of the sandbox" };
+  if (option.type === TYPES.attachment) return chosen ? { value: chosen.value } : { problem: "Choose a file" };
   const choices = choicesOf(option);
   if (choices) {
     const typed = text.trim().toLowerCase();

@@ -2,7 +2,7 @@
 // Keys: Tab and Enter take the marked suggestion and go on, Enter sends when nothing is missing,
 // Escape closes the list and then the form, Backspace in an empty pill takes it away.
 
-import { call } from "./api.js";
+import { call, upload } from "./api.js";
 import { TYPES, check, choicesOf, nested } from "./command.js";
 import { el } from "./dom.js";
 import { store } from "./store.js";
@@ -55,9 +55,35 @@ export class SlashForm {
     input.addEventListener("blur", () => this.onBlur(pill));
     input.addEventListener("input", () => this.onInput(pill));
     input.addEventListener("keydown", (event) => this.onKey(event, pill));
+    if (option.type === TYPES.attachment) this.takesFile(pill);
     this.pills.push(pill);
     this.tail.before(node);
     return pill;
+  }
+
+  /** The pill opens the browser's choice of files and shows the name of the chosen one. */
+  takesFile(pill) {
+    const file = el("input", { type: "file", class: "pill-file", tabindex: "-1", "aria-hidden": "true" });
+    pill.input.readOnly = true;
+    pill.input.placeholder = "choose a file";
+    pill.input.size = pill.input.placeholder.length;
+    pill.input.addEventListener("click", () => file.click());
+    pill.input.addEventListener("keydown", (event) => {
+      if (event.key === " ") file.click();
+    });
+    file.addEventListener("change", async () => {
+      const [given] = file.files;
+      if (!given) return;
+      try {
+        this.setText(pill, given.name, { name: given.name, value: await upload(given) });
+        pill.node.classList.add("given");
+        this.composer.problem(undefined);
+      } catch (error) {
+        this.composer.problem(error.message, pill.option.name);
+      }
+      pill.input.focus();
+    });
+    pill.node.append(file);
   }
 
   removePill(pill) {

@@ -67,6 +67,8 @@ fn pangeo() -> Value {
             { "type": 6, "name": "contact", "description": "Who answers for it" },
             { "type": 3, "name": "purpose", "description": "Course or paper" } ] },
         { "type": 1, "name": "list", "description": "List the clusters" },
+        { "type": 1, "name": "overlay", "description": "Lay a file over the values", "options": [
+            { "type": 11, "name": "file", "description": "The file" } ] },
         { "type": 1, "name": "status", "description": "How a cluster does", "options": [cluster] },
         { "type": 2, "name": "ops", "description": "Operations", "options": [
             { "type": 1, "name": "list", "description": "List operations" },

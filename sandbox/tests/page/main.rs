@@ -109,6 +109,35 @@ async fn a_command_is_typed_completed_and_sent_by_keyboard() {
 }
 
 #[tokio::test]
+async fn a_file_is_chosen_and_sent_with_a_command() {
+    let (mock, page) = opened("ana").await;
+    page.types(COMPOSER, "/overlay").await;
+    page.shows("#main-composer .list-item", "/pangeo overlay")
+        .await;
+    page.presses(keys::ENTER).await;
+    page.has(".slash-tail:focus").await;
+    page.presses("file").await;
+    page.presses(keys::TAB).await;
+    page.has(".pill[data-option=file] input:focus").await;
+    // As if the person had picked it in the browser's own dialog.
+    let picks = "const data = new DataTransfer(); data.items.add(new File(['a: 1'], 'my values.yaml')); \
+                 const input = document.querySelector('.pill-file'); input.files = data.files; \
+                 input.dispatchEvent(new Event('change')); return null";
+    page.script(picks, json!([])).await;
+    assert_eq!(
+        mock.call("file", 0).await,
+        json!(["my values.yaml", "a: 1"])
+    );
+    page.has(".pill[data-option=file].given").await;
+    page.presses(keys::ENTER).await;
+    let sent = mock.call("command", 0).await;
+    let expected = json!([{ "type": 1, "name": "overlay", "options": [
+        { "name": "file", "type": 11, "value": "8001" } ] }]);
+    assert_eq!(sent["options"], expected);
+    page.done().await;
+}
+
+#[tokio::test]
 async fn a_whole_command_can_be_pasted_or_typed_in_one_go() {
     let (mock, page) = opened("ana").await;
     page.clicks(COMPOSER).await;

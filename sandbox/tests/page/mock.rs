@@ -52,6 +52,7 @@ impl Mock {
             .route("/sandbox/api/channels/{id}/messages", get(messages))
             .route("/sandbox/api/events", get(events))
             .route("/sandbox/api/command", post(command))
+            .route("/sandbox/api/file", post(take_file))
             .route("/sandbox/api/autocomplete", post(autocomplete))
             .route("/sandbox/api/component", post(component))
             .route("/sandbox/api/modal", post(modal))
@@ -179,6 +180,11 @@ async fn command(State(mock): State<Mock>, Json(body): Json<Value>) -> Response 
         mock.post(fixture::thinking(&body["as"]));
     }
     Json(json!({ "interaction_id": id })).into_response()
+}
+
+async fn take_file(State(mock): State<Mock>, Query(query): Query1, content: String) -> Json<Value> {
+    mock.record("file", &json!([query["name"], content]));
+    Json(json!({ "id": "8001" }))
 }
 
 async fn autocomplete(State(mock): State<Mock>, Json(body): Json<Value>) -> Json<Value> {
