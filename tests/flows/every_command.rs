@@ -23,6 +23,7 @@ fn example(option: &str) -> &'static str {
         "path" => "jupyterhub.singleuser.startTimeout",
         "pod" => "jupyter-ana",
         "revision" => "1",
+        "version" => "2024.1.1",
         _ => "geo",
     }
 }

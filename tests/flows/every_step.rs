@@ -141,12 +141,9 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let typed = format!("/pangeo values adopt name:{name}");
             ana.runs(&typed).await.answer().await
         }
-        "values edit" => {
-            let typed = format!("/pangeo values edit name:{name}");
-            let modal = ana.runs(&typed).await.modal().await;
-            let overlay = "jupyterhub:\n  cull:\n    timeout: 900";
-            let fields = [("overlay", overlay)];
-            ana.fills(&modal, &fields).await.answer().await
+        "values chart" => {
+            let typed = format!("/pangeo values chart name:{name} version:2023.1.0");
+            ana.runs(&typed).await.answer().await
         }
         "flavor set" => {
             let typed = format!("/pangeo flavor set name:{name} cpus:2 memory:3GB");

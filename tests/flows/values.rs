@@ -243,7 +243,23 @@ async fn the_image_changes_everywhere_and_one_value_is_set(pool: PgPool) {
     for words in ["limit: 8G", "limit: 3", "min=1, max=8", "min=2, max=16"] {
         assert!(now.contains(words), "no {words:?} in\n{now}");
     }
-    assert_eq!(states(&scene).await, ["succeeded"; 5]);
+    refused(
+        &scene,
+        "/pangeo values chart name:geo version:1999.1.1",
+        "version 1999.1.1 of the chart can't be read",
+    )
+    .await;
+    let view = scene.world.im.infrastructure("pangeo-geo").unwrap();
+    let crds = || scene.world.front_ends.crds(&view.id);
+    let older = crds();
+    asks(&scene, "/pangeo values chart name:geo version:2023.1.0").await;
+    let plan = approved(&scene, "to version 2023.1.0 of the chart", 6).await;
+    assert!(plan.says("- chart 2024.1.1") && plan.says("+ chart 2023.1.0"));
+    assert_ne!(crds(), older);
+    assert_eq!(values(&scene), now);
+    let seen = ["**6**", "chart 2023.1.0", "chart 2024.1.1"];
+    vic_sees(&scene, "/pangeo values history name:geo", &seen).await;
+    assert_eq!(states(&scene).await, ["succeeded"; 6]);
     well(&scene).await;
 }
 

@@ -28,7 +28,8 @@ use crate::domain::values::schema::problems;
 use crate::domain::values::secrets::{is_secret, masked};
 use crate::domain::values::text::{differences, same};
 use crate::domain::yaml;
-use crate::operations::values::{LIVE_LIMIT, live, make_text, text_of};
+use crate::operations::StepError;
+use crate::operations::values::{LIVE_LIMIT, live, make_text, of_helm, text_of};
 use crate::services::helm::{ChartSchema, Helm, LiveValues};
 
 /// The schemas of how many chart versions are remembered.
@@ -78,6 +79,8 @@ struct Before {
 /// What a command wants.
 struct Wanted {
     make: Make,
+    /// Another chart version than the one that runs.
+    chart_version: Option<String>,
     summary: String,
     warnings: Vec<String>,
 }
@@ -110,6 +113,7 @@ impl Planner {
             other => match before.drifted() {
                 Some(problem) => Err(vec![problem]),
                 None => match other {
+                    "chart" => chart(&before, options),
                     "edit" => typed::edit(&before, &over),
                     "image" => typed::image(&before, options),
                     "limits" => typed::limits(&before, options),
@@ -174,21 +178,41 @@ impl Planner {
         }))
     }
 
+    /// The schemas of the version that will run; another one than now must be readable.
+    async fn schemas_of(
+        &self,
+        before: &Before,
+        version: &str,
+    ) -> Result<Arc<Vec<ChartSchema>>, String> {
+        if version == before.chart_version {
+            return Ok(before.schemas.clone());
+        }
+        let read = self.read_schemas(&before.cluster, version).await;
+        read.map_err(|error| {
+            let why = error.for_people();
+            format!("version {version} of the chart can't be read on the front end: {why}")
+        })
+    }
+
+    async fn read_schemas(
+        &self,
+        cluster: &Cluster,
+        version: &str,
+    ) -> Result<Arc<Vec<ChartSchema>>, StepError> {
+        if let Some(known) = self.schemas.remembered(version) {
+            return Ok(known);
+        }
+        let frontend = self.services.frontend(cluster, &self.vault).await?;
+        let helm = Helm::new(&frontend, &self.services.settings.helm);
+        let schemas = Arc::new(helm.chart_schemas(version).await.map_err(of_helm)?);
+        self.schemas.keep(version, &schemas);
+        Ok(schemas)
+    }
+
     /// The chart's schemas; none if the front end does not give them. Helm checks them as well.
     async fn schemas(&self, cluster: &Cluster, version: &str) -> Arc<Vec<ChartSchema>> {
-        if let Some(known) = self.schemas.remembered(version) {
-            return known;
-        }
-        let Ok(frontend) = self.services.frontend(cluster, &self.vault).await else {
-            return Arc::default();
-        };
-        let helm = Helm::new(&frontend, &self.services.settings.helm);
-        match helm.chart_schemas(version).await {
-            Ok(schemas) => {
-                let schemas = Arc::new(schemas);
-                self.schemas.keep(version, &schemas);
-                schemas
-            }
+        match self.read_schemas(cluster, version).await {
+            Ok(schemas) => schemas,
             Err(error) => {
                 tracing::info!(
                     error = &error as &dyn std::error::Error,
@@ -237,8 +261,13 @@ impl Planner {
                 (text_of(&self.vault, cluster.id, *number).await?, version)
             }
             Make::Edits { .. } | Make::Adopt | Make::Overwrite => {
-                (None, before.chart_version.clone())
+                let wanted = wanted.chart_version.clone();
+                (None, wanted.unwrap_or_else(|| before.chart_version.clone()))
             }
+        };
+        let schemas = match self.schemas_of(before, &chart_version).await {
+            Ok(schemas) => schemas,
+            Err(problem) => return Ok(Err(vec![problem])),
         };
         let newest = (cluster.revision, before.newest.as_ref());
         let text = match make_text(&wanted.make, newest, target.as_ref(), &before.live.tree) {
@@ -256,22 +285,25 @@ impl Planner {
                 .or_else(|| form_line(options, "reason"))
                 .unwrap_or_else(|| command.name()),
         };
-        Ok(
-            content(before, &change, &text, (wanted.summary, wanted.warnings)).map(
-                |(content, files)| Draft {
-                    target: cluster.name.to_string(),
-                    options: serde_json::to_value(&change).unwrap_or_default(),
-                    target_revision: cluster.revision,
-                    steps: command
-                        .operation
-                        .iter()
-                        .flat_map(|operation| operation.steps.iter().cloned())
-                        .collect(),
-                    content,
-                    files,
-                },
-            ),
+        Ok(content(
+            before,
+            &change,
+            &text,
+            (wanted.summary, wanted.warnings),
+            &schemas,
         )
+        .map(|(content, files)| Draft {
+            target: cluster.name.to_string(),
+            options: serde_json::to_value(&change).unwrap_or_default(),
+            target_revision: cluster.revision,
+            steps: command
+                .operation
+                .iter()
+                .flat_map(|operation| operation.steps.iter().cloned())
+                .collect(),
+            content,
+            files,
+        }))
     }
 }
 
@@ -308,6 +340,7 @@ fn adopt(before: &Before) -> Wish {
     }
     Ok(Wanted {
         make: Make::Adopt,
+        chart_version: None,
         summary: format!(
             "Take what helm has over as the values of `{}`; nothing is installed",
             before.cluster.name
@@ -324,11 +357,29 @@ fn overwrite(before: &Before) -> Wish {
     }
     Ok(Wanted {
         make: Make::Overwrite,
+        chart_version: None,
         summary: format!(
             "Put revision {} back over what was changed by hand in `{}`",
             before.cluster.revision, before.cluster.name
         ),
         warnings: Vec::new(),
+    })
+}
+
+fn chart(before: &Before, options: &Options) -> Wish {
+    let version = options.text("version").unwrap_or_default();
+    let name = &before.cluster.name;
+    if version == before.chart_version {
+        return Err(vec![format!("`{name}` has version {version} of the chart")]);
+    }
+    Ok(Wanted {
+        make: Make::Edits { edits: Vec::new() },
+        summary: format!("Change `{name}` to version {version} of the chart"),
+        warnings: vec![
+            "The chart's custom resource definitions change with it and stay if it is rolled back"
+                .to_owned(),
+        ],
+        chart_version: Some(version),
     })
 }
 
@@ -344,6 +395,7 @@ fn rollback(before: &Before, options: &Options) -> Wish {
     }
     Ok(Wanted {
         make: Make::Revision { number },
+        chart_version: None,
         summary: format!("Roll `{}` back to revision {number}", before.cluster.name),
         warnings: Vec::new(),
     })
@@ -355,6 +407,7 @@ fn content(
     change: &ValuesChange,
     text: &SecretString,
     (summary, mut warnings): (String, Vec<String>),
+    schemas: &[ChartSchema],
 ) -> Result<(PlanContent, Vec<PlanFile>), Vec<String>> {
     let failed = |what: &dyn std::fmt::Display| vec![format!("the plan can't be shown: {what}")];
     let tree = yaml::read(text.expose_secret()).map_err(|error| failed(&error))?;
@@ -369,10 +422,11 @@ fn content(
             (before.live.tree.clone(), live)
         }
     };
-    if !adopts && same(&from, &tree) {
+    let keeps_chart = change.chart_version == before.chart_version;
+    if !adopts && keeps_chart && same(&from, &tree) {
         return Err(vec!["nothing would change".to_owned()]);
     }
-    let refused = refusals(&before.schemas, &from, &tree);
+    let refused = refusals((&before.schemas, &from), (schemas, &tree));
     if !refused.is_empty() {
         return Err(refused);
     }
@@ -386,6 +440,10 @@ fn content(
     if more > 0 {
         difference.push(format!("~ {more} more lines in values.diff"));
     }
+    if !keeps_chart {
+        difference.insert(0, format!("+ chart {}", change.chart_version));
+        difference.insert(0, format!("- chart {}", before.chart_version));
+    }
     let hidden = differences(&from, &tree).into_iter();
     let hidden = hidden.filter(|edit| is_secret(&edit.path));
     difference.extend(hidden.map(|edit| format!("~ the secret at {} changes", edit.path)));
@@ -395,7 +453,7 @@ fn content(
                 .to_owned(),
         );
     }
-    if before.schemas.is_empty() {
+    if schemas.is_empty() {
         warnings.push(
             "the chart's schema could not be read; helm checks the values before it installs them"
                 .to_owned(),
@@ -416,12 +474,14 @@ fn content(
 }
 
 /// What the schemas say against the new values and did not say against the old ones.
-fn refusals(schemas: &[ChartSchema], old: &Value, new: &Value) -> Vec<String> {
+fn refusals(old: (&[ChartSchema], &Value), new: (&[ChartSchema], &Value)) -> Vec<String> {
     let mut refused = Vec::new();
-    for chart in schemas {
+    for chart in new.0 {
         let part = |tree: &Value| tree.get(&chart.chart).cloned().unwrap_or(Value::Null);
-        let known = problems(&chart.schema, &part(old)).unwrap_or_default();
-        match problems(&chart.schema, &part(new)) {
+        let before = old.0.iter().find(|before| before.chart == chart.chart);
+        let known = before.and_then(|before| problems(&before.schema, &part(old.1)).ok());
+        let known = known.unwrap_or_default();
+        match problems(&chart.schema, &part(new.1)) {
             Ok(found) => refused.extend(
                 found
                     .into_iter()

@@ -75,6 +75,7 @@ pub(super) fn set(before: &Before, options: &Options) -> Wish {
     let verb = if removes { "Remove" } else { "Set" };
     Ok(Wanted {
         make: Make::Edits { edits: vec![edit] },
+        chart_version: None,
         summary: format!("{verb} `{path}` in `{}`", before.cluster.name),
         warnings: Vec::new(),
     })

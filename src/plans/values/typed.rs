@@ -86,6 +86,7 @@ pub(super) fn limits(before: &Before, options: &Options) -> Wish {
     let edit = edit_to(before, path, limits.to_python());
     Ok(Wanted {
         make: Make::Edits { edits: vec![edit] },
+        chart_version: None,
         summary: format!(
             "Change what one Dask cluster of `{}` may take",
             before.cluster.name
@@ -158,6 +159,7 @@ pub(super) fn worker_options(before: &Before, options: &Options) -> Wish {
     let edit = edit_to(before, source_path("optionHandler"), wanted.to_python());
     Ok(Wanted {
         make: Make::Edits { edits: vec![edit] },
+        chart_version: None,
         summary: format!(
             "Change what people of `{}` may choose for Dask workers",
             before.cluster.name
@@ -213,6 +215,7 @@ pub(super) fn notebook(before: &Before, options: &Options) -> Wish {
     }
     Ok(Wanted {
         make: Make::Edits { edits },
+        chart_version: None,
         summary: format!("Change what a notebook of `{}` gets", before.cluster.name),
         warnings: vec![
             "running notebooks keep what they have until they are started anew".to_owned(),
@@ -305,6 +308,7 @@ pub(super) fn image(before: &Before, options: &Options) -> Wish {
     }
     Ok(Wanted {
         make: Make::Edits { edits },
+        chart_version: None,
         summary: format!(
             "Run `{image}` in notebooks and Dask workers of `{}`",
             before.cluster.name
@@ -352,6 +356,7 @@ pub(super) fn edit(before: &Before, over: &SecretString) -> Wish {
         make: Make::Edits {
             edits: edits.collect(),
         },
+        chart_version: None,
         summary: format!("Lay changes over the values of `{}`", before.cluster.name),
         warnings: Vec::new(),
     })
