@@ -10,12 +10,14 @@
 //! **Invariant:** what values an input may have is read from the template, never from our code.
 //! IM does not enforce `valid_values`, so [`Template::problems`] does.
 
+mod counts;
 mod fill;
 mod inputs;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+pub use counts::{CountsError, Stored};
 pub use fill::{ToscaSecrets, infrastructure_name};
 pub use inputs::Input;
 

@@ -2,11 +2,11 @@
 
 use super::error::StepError;
 use super::services::Services;
-use crate::domain::clues::NodeSize;
-use crate::domain::clues::quantity;
+use crate::domain::clues::change::Counts;
+use crate::domain::clues::{NodeSize, quantity};
 use crate::domain::cluster::Cluster;
-use crate::services::clues::{self, Clues, CluesError, NODE_CFG};
-use crate::services::kubernetes::{Kubernetes, KubernetesError, NodeState};
+use crate::services::clues::{self, Clues, CluesError, FileText, NODE_CFG};
+use crate::services::kubernetes::{KubernetesError, NodeState};
 use crate::store::vault::Vault;
 
 impl Services {
@@ -41,8 +41,7 @@ impl Services {
         cluster: &Cluster,
         vault: &Vault,
     ) -> Result<Vec<NodeState>, StepError> {
-        let frontend = self.frontend(cluster, vault).await?;
-        let kubernetes = Kubernetes::connect(frontend).await.map_err(of_kubernetes)?;
+        let kubernetes = self.kubernetes(cluster, vault).await?;
         let mut nodes = kubernetes.nodes().await.map_err(of_kubernetes)?;
         nodes.retain(|node| !node.is_control_plane);
         Ok(nodes)
@@ -68,13 +67,26 @@ pub fn smallest(nodes: &[NodeState]) -> Option<NodeSize> {
     })
 }
 
+/// The numbers of nodes in CLUES' files: its list of nodes, and `clues2.cfg`.
+///
+/// # Errors
+/// When a file can't be understood.
+pub fn counts_of(vnodes: &FileText, config: &FileText) -> Result<Counts, CluesError> {
+    let max = clues::vnodes_of(vnodes)?.count();
+    Ok(Counts {
+        max: u32::try_from(max).unwrap_or(u32::MAX),
+        min_free: clues::extra_free_of(config)?,
+    })
+}
+
 /// An error of CLUES as a step's.
 pub fn of_clues(error: CluesError) -> StepError {
     let (transient, hint) = (error.is_transient(), error.hint());
     StepError::of_service(transient, "CLUES could not be used", hint, error)
 }
 
-fn of_kubernetes(error: KubernetesError) -> StepError {
+/// An error of Kubernetes as a step's.
+pub fn of_kubernetes(error: KubernetesError) -> StepError {
     let (transient, hint) = (error.is_transient(), error.hint());
     StepError::of_service(transient, "Kubernetes could not be asked", hint, error)
 }
@@ -88,6 +100,7 @@ mod tests {
             name: "wn1".to_owned(),
             is_control_plane: false,
             ready: true,
+            cordoned: false,
             allocatable_cpu: cpu.to_owned(),
             allocatable_memory: memory.to_owned(),
             kubelet_version: String::new(),

@@ -20,6 +20,7 @@ pub mod clues;
 pub mod context;
 pub mod control;
 pub mod error;
+pub mod nodes;
 pub mod runner;
 pub mod services;
 pub mod start;

@@ -4,8 +4,9 @@
 //! same connection and kept in memory only. TLS is end to end: the certificate is checked against
 //! the cluster's authority and for the name in `admin.conf`, though the bytes go through SSH.
 //!
-//! **Invariant:** reads only.
+//! **Invariant:** reads only, but for what takes pods off a node (`drain`).
 
+mod drain;
 mod pods;
 
 use std::path::PathBuf;
@@ -86,6 +87,19 @@ impl KubernetesError {
         }
     }
 
+    /// The HTTP status with which the API refused, if it did.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Api { source, .. } => {
+                let kube::Error::Api(status) = source.as_ref() else {
+                    return None;
+                };
+                Some(status.code)
+            }
+            Self::Frontend(_) | Self::BadConfig { .. } | Self::TimedOut { .. } => None,
+        }
+    }
+
     /// What a person can do about it, one sentence.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -129,6 +143,8 @@ pub struct NodeState {
     pub is_control_plane: bool,
     /// Condition `Ready`.
     pub ready: bool,
+    /// Whether nothing new is put on it.
+    pub cordoned: bool,
     /// Allocatable CPU as Kubernetes writes it, such as `8` or `7910m`.
     pub allocatable_cpu: String,
     /// Allocatable memory as Kubernetes writes it, such as `32780552Ki`.
@@ -347,6 +363,10 @@ fn node_state(node: &Node) -> NodeState {
             .unwrap_or_default()
             .iter()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        cordoned: node
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.unschedulable == Some(true)),
         allocatable_cpu: quantity("cpu"),
         allocatable_memory: quantity("memory"),
         kubelet_version: status

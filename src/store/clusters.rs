@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use super::audit::{self, AuditEntry};
 use super::secrets::SecretOwner;
 use super::{Store, StoreError, doing};
+use crate::domain::clues::change::Counts;
 use crate::domain::cluster::{Cluster, NewCluster, NewRevision, Phase};
 use crate::domain::ids::{ClusterId, DiscordUserId, OperationId};
 use crate::domain::names::{ClusterName, HostName, InfrastructureId};
@@ -260,6 +261,26 @@ impl Store {
         audit::append(&mut tx, now, entry).await?;
         tx.commit().await.map_err(doing("committed"))?;
         Ok(forgotten)
+    }
+
+    /// Keeps how many workers a cluster may have and keeps free, where its options say so.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_worker_counts(&self, id: ClusterId, counts: Counts) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update clusters set changed_at = $4, options = options ||
+                 jsonb_build_object('workers_max', $2::bigint, 'workers_min_free', $3::bigint)
+             where id = $1",
+            id.as_uuid(),
+            i64::from(counts.max),
+            i64::from(counts.min_free),
+            self.clock.now()
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(doing("kept numbers of workers"))?;
+        Ok(())
     }
 
     /// Records a revision and raises the cluster's own; the same operation records only once.

@@ -149,6 +149,10 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let typed = format!("/pangeo flavor set name:{name} cpus:2 memory:3GB");
             ana.runs(&typed).await.answer().await
         }
+        "scale" => {
+            let typed = format!("/pangeo scale name:{name} max:6 now:2");
+            ana.runs(&typed).await.answer().await
+        }
         "destroy" => {
             let typed = format!("/pangeo destroy name:{name}");
             let modal = ana.runs(&typed).await.modal().await;

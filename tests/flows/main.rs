@@ -16,6 +16,7 @@ mod lost_creates;
 mod metrics;
 mod page;
 mod refused;
+mod scale;
 mod scene;
 mod token;
 mod two_bots;

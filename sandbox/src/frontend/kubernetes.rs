@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
@@ -136,8 +136,23 @@ async fn namespaces(State(api): State<Api>) -> Response {
     })
 }
 
-async fn all_pods(State(api): State<Api>) -> Response {
-    api.answer(|cluster| list("PodList", "v1", &pod_items(cluster)))
+/// What a list is asked for, beside its path.
+#[derive(serde::Deserialize)]
+struct Selected {
+    #[serde(default, rename = "fieldSelector")]
+    fields: String,
+}
+
+async fn all_pods(State(api): State<Api>, Query(selected): Query<Selected>) -> Response {
+    api.answer(|cluster| {
+        let mut items = pod_items(cluster);
+        if let Some(node) = selected.fields.strip_prefix("spec.nodeName=") {
+            items.retain(|item| {
+                item.pointer("/spec/nodeName").and_then(Value::as_str) == Some(node)
+            });
+        }
+        list("PodList", "v1", &items)
+    })
 }
 
 async fn pods(State(api): State<Api>, Path(namespace): Path<String>) -> Response {
@@ -371,6 +386,7 @@ pub(super) fn pod_items(cluster: &Cluster) -> Vec<Value> {
                     "labels": { "app": "jupyterhub", "component": name },
                     "ownerReferences": [{
                         "apiVersion": "apps/v1", "kind": "ReplicaSet", "uid": "1",
+                        "controller": true,
                         "name": format!("{name}-6d988656cf")
                     }]
                 },

@@ -66,7 +66,7 @@ impl FrontEnds {
             name: name.clone(),
             state: node.state.word().to_owned(),
             enabled: !node.disabled,
-            cordoned: node.cordoned,
+            cordoned: node.joined && node.cordoned,
         };
         let nodes = self.shared.look(infrastructure, |cluster| {
             cluster.clues.nodes.iter().map(of).collect()

@@ -49,6 +49,12 @@ impl NodeName {
         &self.0
     }
 
+    /// Names for people, such as `wn2, wn3`.
+    pub fn list(names: &[Self]) -> String {
+        let names: Vec<&str> = names.iter().map(Self::as_str).collect();
+        names.join(", ")
+    }
+
     /// Whether both name one node: `wn1` is `wn1.localdomain`.
     pub fn is_same(&self, other: &str) -> bool {
         first_label(&self.0) == first_label(other)

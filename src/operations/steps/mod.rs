@@ -19,13 +19,17 @@ mod clear_dns_name;
 mod connect;
 mod create_infrastructure;
 mod delete_infrastructure;
+mod drain_nodes;
 mod forget_cluster;
 mod install_daskhub;
 mod keep_access;
 mod obtain_token;
 mod point_dns_name;
+mod power_off_nodes;
+mod power_on_nodes;
 mod reconfigure;
 mod record_revision;
+mod record_worker_counts;
 mod render_values;
 mod restart_clues;
 mod uninstall_daskhub;
@@ -36,6 +40,7 @@ mod wait_for_refresh_token;
 mod wait_until_configured;
 mod write_node_size;
 mod write_token;
+mod write_worker_counts;
 
 use std::collections::BTreeMap;
 
@@ -69,6 +74,11 @@ impl Registry {
             Box::new(record_revision::RecordRevision),
             Box::new(write_node_size::WriteNodeSize),
             Box::new(restart_clues::RestartClues),
+            Box::new(drain_nodes::DrainNodes),
+            Box::new(write_worker_counts::WriteWorkerCounts),
+            Box::new(power_off_nodes::PowerOffNodes),
+            Box::new(power_on_nodes::PowerOnNodes),
+            Box::new(record_worker_counts::RecordWorkerCounts),
             Box::new(obtain_token::ObtainToken),
             Box::new(write_token::WriteToken),
             Box::new(wait_for_refresh_token::WaitForRefreshToken),

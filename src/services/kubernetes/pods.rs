@@ -40,6 +40,12 @@ pub struct PodState {
     pub phase: String,
     /// Where it runs.
     pub node: Option<String>,
+    /// The kind of what made it, such as `ReplicaSet`.
+    pub owner: Option<String>,
+    /// The user whose server it is.
+    pub user: Option<String>,
+    /// Whether it is ending.
+    pub terminating: bool,
     /// When it was made.
     pub created_at: Option<DateTime<Utc>>,
     /// The scheduler's message if it finds no node (`PodScheduled=False`, `Unschedulable`), and
@@ -131,7 +137,11 @@ impl Kubernetes {
     }
 }
 
-fn pod_state(pod: &Pod) -> PodState {
+/// Where `KubeSpawner` writes whose server a pod is: an annotation, and a label with its special
+/// characters escaped.
+const USER: &str = "hub.jupyter.org/username";
+
+pub(super) fn pod_state(pod: &Pod) -> PodState {
     let status = pod.status.clone().unwrap_or_default();
     let unschedulable = status
         .conditions
@@ -160,6 +170,17 @@ fn pod_state(pod: &Pod) -> PodState {
         name: pod.metadata.name.clone().unwrap_or_default(),
         phase: status.phase.unwrap_or_default(),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        owner: pod
+            .metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|owner| owner.controller == Some(true))
+            .map(|owner| owner.kind.clone()),
+        user: [&pod.metadata.annotations, &pod.metadata.labels]
+            .into_iter()
+            .find_map(|texts| texts.as_ref()?.get(USER).cloned()),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
         created_at: pod
             .metadata
             .creation_timestamp
