@@ -222,6 +222,12 @@ pub trait AnswersLooks: Send + Sync {
     /// When the database fails.
     async fn flavor(&self, name: &str) -> Result<Option<Report>, LookError>;
 
+    /// The worker nodes of a cluster; `None` if there is no such cluster.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn worker_nodes(&self, name: &str) -> Result<Option<Report>, LookError>;
+
     /// How the access token on a front end is; `None` if there is no such cluster.
     ///
     /// # Errors
@@ -275,6 +281,10 @@ impl AnswersLooks for Looks {
 
     async fn flavor(&self, name: &str) -> Result<Option<Report>, LookError> {
         Looks::flavor(self, name).await
+    }
+
+    async fn worker_nodes(&self, name: &str) -> Result<Option<Report>, LookError> {
+        Box::pin(Looks::worker_nodes(self, name)).await
     }
 
     async fn token_status(&self, name: &str) -> Result<Option<Report>, LookError> {

@@ -177,6 +177,7 @@ fn bounds_problem(option: &OptionSpec) -> Option<String> {
         | OptionKind::Duration
         | OptionKind::Pattern
         | OptionKind::File
+        | OptionKind::NodeName
         | OptionKind::PodName => (bounds != (None, None))
             .then(|| "only numbers and texts have `min` and `max`".to_owned()),
     }

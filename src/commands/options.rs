@@ -14,6 +14,7 @@ use super::{
     value::{OptionValue, Options, RawValue},
 };
 use crate::domain::{
+    clues::NodeName,
     email::is_email,
     logs::Pattern,
     names::{ClusterName, HostName, PodName},
@@ -149,6 +150,9 @@ pub fn parse_value(spec: &OptionSpec, raw: &RawValue) -> Result<OptionValue, Str
             .map(OptionValue::Pattern)
             .map_err(|error| error.to_string()),
         OptionKind::File => file(raw),
+        OptionKind::NodeName => NodeName::parse(&text)
+            .map(OptionValue::NodeName)
+            .map_err(|error| error.to_string()),
         OptionKind::PodName => PodName::parse(&text)
             .map(OptionValue::PodName)
             .map_err(|error| error.to_string()),

@@ -84,6 +84,8 @@ pub enum Complete {
     Commands,
     /// Places in the values of the cluster that the option `name` names.
     ValuesPaths,
+    /// The worker nodes that the cluster that the option `name` names may have.
+    Nodes,
     /// The allowed values of an input of the TOSCA template.
     Template(String),
 }
@@ -91,7 +93,7 @@ pub enum Complete {
 impl Complete {
     /// The words that may stand in a command file.
     pub const ALLOWED: &'static str = "clusters, hosts, operations, credentials, site-images, \
-        chart-versions, commands, values-paths, template:<input>";
+        chart-versions, commands, values-paths, nodes, template:<input>";
 }
 
 impl FromStr for Complete {
@@ -106,6 +108,7 @@ impl FromStr for Complete {
             "site-images" => Ok(Self::SiteImages),
             "chart-versions" => Ok(Self::ChartVersions),
             "commands" => Ok(Self::Commands),
+            "nodes" => Ok(Self::Nodes),
             "values-paths" => Ok(Self::ValuesPaths),
             _input => match text.strip_prefix("template:") {
                 Some(input) if !input.is_empty() => Ok(Self::Template(input.to_owned())),
@@ -169,6 +172,8 @@ pub enum OptionKind {
     Duration,
     /// A regular expression.
     Pattern,
+    /// The name of a worker node.
+    NodeName,
     /// The name of a pod.
     PodName,
     /// A file that is attached.
@@ -197,6 +202,7 @@ impl OptionKind {
             | Self::Operation
             | Self::Duration
             | Self::Pattern
+            | Self::NodeName
             | Self::PodName => WireType::Text,
         }
     }

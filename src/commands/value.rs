@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
+    clues::NodeName,
     logs::Pattern,
     names::{ClusterName, HostName, PodName},
     size::Size,
@@ -78,6 +79,8 @@ pub enum OptionValue {
     Duration(Duration),
     /// A regular expression.
     Pattern(Pattern),
+    /// A worker node's name.
+    NodeName(NodeName),
     /// A pod's name.
     PodName(PodName),
     /// Text that its parser found safe for its use.
@@ -97,6 +100,7 @@ impl fmt::Display for OptionValue {
             Self::Size(value) => value.fmt(f),
             Self::Duration(value) => write!(f, "{}s", value.as_secs()),
             Self::Pattern(value) => value.fmt(f),
+            Self::NodeName(value) => value.fmt(f),
             Self::PodName(value) => value.fmt(f),
             Self::Text(value) => f.write_str(value),
             Self::File(file) => f.write_str(&file.name),
@@ -230,6 +234,14 @@ impl Options {
     pub fn pattern(&self, name: &str) -> Option<&Pattern> {
         match self.get(name) {
             Some(OptionValue::Pattern(value)) => Some(value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The value of an option that is a worker node's name.
+    pub fn node_name(&self, name: &str) -> Option<&NodeName> {
+        match self.get(name) {
+            Some(OptionValue::NodeName(value)) => Some(value),
             Some(_) | None => None,
         }
     }

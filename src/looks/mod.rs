@@ -12,6 +12,7 @@ pub mod dns;
 pub mod flavor;
 pub mod follow;
 pub mod logs;
+pub mod nodes;
 mod overview;
 pub mod status;
 pub mod token;

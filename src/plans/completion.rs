@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use super::Planner;
 use super::values::place::known_places;
 use crate::commands::Complete;
-use crate::domain::deploy::Method;
+use crate::domain::deploy::{DeployOptions, Method};
 use crate::domain::yaml;
 use crate::operations::values::text_of;
 
@@ -36,6 +36,7 @@ impl Planner {
                 .map(|command| command.name())
                 .collect(),
             Complete::ValuesPaths => self.values_paths(so_far.get("name")).await,
+            Complete::Nodes => self.nodes(so_far.get("name")).await,
             Complete::Template(input) => self.template_values(input).await,
         };
         let typed = typed.to_lowercase();
@@ -63,6 +64,17 @@ impl Planner {
             .into_iter()
             .map(|cluster| cluster.name.to_string())
             .collect()
+    }
+
+    /// As IM and CLUES name them; nobody is asked, so that it is fast.
+    async fn nodes(&self, name: Option<&String>) -> Vec<String> {
+        let name = name.map(String::as_str).unwrap_or_default();
+        let cluster = self.store.cluster_by_name(name).await.ok().flatten();
+        let options = cluster.map(|cluster| cluster.options);
+        let options: Option<DeployOptions> =
+            options.and_then(|options| serde_json::from_value(options).ok());
+        let max = options.map_or(0, |options| options.workers_max);
+        (1..=max).map(|number| format!("wn{number}")).collect()
     }
 
     async fn hosts(&self) -> Vec<String> {

@@ -10,6 +10,7 @@ mod completion;
 mod deploy;
 mod destroy;
 mod flavor_set;
+mod nodes;
 mod scale;
 mod token_renew;
 mod undo;
@@ -140,6 +141,8 @@ impl Planner {
             "destroy" => self.draft_destroy(command, options).await?,
             UNDO_COMMAND => self.draft_undo(options).await?,
             "flavor set" => self.draft_flavor_set(command, options).await?,
+            "nodes disable" | "nodes enable" | "nodes off" | "nodes on" | "nodes replace"
+            | "nodes reset" => self.draft_nodes(command, options).await?,
             "scale" => self.draft_scale(command, options).await?,
             "token renew" => self.draft_token_renew(command, options).await?,
             _ if command.path.group.as_deref() == Some(VALUES_GROUP) => {

@@ -112,6 +112,10 @@ impl AnswersLooks for Played {
         Ok(None)
     }
 
+    async fn worker_nodes(&self, _name: &str) -> Result<Option<Report>, LookError> {
+        Ok(None)
+    }
+
     async fn token_status(&self, _name: &str) -> Result<Option<Report>, LookError> {
         Ok(None)
     }

@@ -21,6 +21,7 @@ fn example(option: &str) -> &'static str {
         "host" => "geo.vm.fedcloud.eu",
         "operation" => "0123abcd",
         "path" => "jupyterhub.singleuser.startTimeout",
+        "node" => "wn2",
         "pod" => "jupyter-ana",
         "revision" => "1",
         "version" => "2024.1.1",

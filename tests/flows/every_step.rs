@@ -153,6 +153,11 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let typed = format!("/pangeo scale name:{name} max:6 now:2");
             ana.runs(&typed).await.answer().await
         }
+        nodes if nodes.starts_with("nodes ") => {
+            let node = node_for(scene, nodes, name).await;
+            let typed = format!("/pangeo {nodes} name:{name} node:{node}");
+            ana.runs(&typed).await.answer().await
+        }
         "destroy" => {
             let typed = format!("/pangeo destroy name:{name}");
             let modal = ana.runs(&typed).await.modal().await;
@@ -167,6 +172,37 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
         .and_then(|id| id.split('`').next());
     let id = id.unwrap_or_else(|| panic!("{command}: no plan in {answer}"));
     scene.plan(&format!("plan {id}")).await
+}
+
+/// A node of a cluster that is so that the command has something to do.
+async fn node_for(scene: &Scene, command: &str, name: &str) -> &'static str {
+    let view = scene.world.im.infrastructure(&format!("pangeo-{name}"));
+    let id = view.unwrap().id;
+    let front_ends = &scene.world.front_ends;
+    let (node, wanted) = match command {
+        "nodes on" => ("wn3", Some("off")),
+        "nodes off" | "nodes replace" => ("wn2", Some("idle")),
+        "nodes reset" => ("wn4", None),
+        _enabled_or_not => ("wn5", None),
+    };
+    match command {
+        "nodes reset" => front_ends.give_up(&id, node),
+        "nodes enable" => front_ends.set_enabled(&id, node, false),
+        "nodes disable" => front_ends.set_enabled(&id, node, true),
+        _powered => front_ends.power(&id, node, wanted == Some("idle")),
+    }
+    let is_so = || {
+        let nodes = front_ends.nodes(&id);
+        let its = nodes.into_iter().find(|one| one.name == node);
+        wanted.is_none_or(|wanted| its.is_some_and(|its| its.state == wanted))
+    };
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(50));
+    let began = std::time::Instant::now();
+    while !is_so() {
+        look.tick().await;
+        assert!(began.elapsed() < crate::scene::PATIENCE, "{node} of {name}");
+    }
+    node
 }
 
 /// Somebody on the front end changes what helm has.

@@ -14,6 +14,7 @@ mod kill;
 mod logs;
 mod lost_creates;
 mod metrics;
+mod nodes;
 mod page;
 mod refused;
 mod scale;

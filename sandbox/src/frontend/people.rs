@@ -5,7 +5,7 @@ use chrono::Utc;
 
 use super::FrontEnds;
 use super::clues;
-use super::state::{Server, WorkerNode};
+use super::state::{PowerState, Server, WorkerNode};
 
 /// What a server asks for.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +91,33 @@ impl FrontEnds {
     /// `cluesd` comes back and reads its files.
     pub fn start_clues(&self, infrastructure: &str) {
         clues::start(&self.shared, infrastructure);
+    }
+
+    /// An administrator powers a node on or off with CLUES.
+    pub fn power(&self, infrastructure: &str, node: &str, on: bool) {
+        if on {
+            clues::power_on(&self.shared, infrastructure, node);
+        } else {
+            clues::power_off(&self.shared, infrastructure, node);
+        }
+    }
+
+    /// An administrator lets CLUES use a node, or not.
+    pub fn set_enabled(&self, infrastructure: &str, node: &str, enabled: bool) {
+        self.shared.change(infrastructure, |cluster| {
+            if let Some(node) = cluster.clues.nodes.get_mut(node) {
+                node.disabled = !enabled;
+            }
+        });
+    }
+
+    /// CLUES gives up to power a node on.
+    pub fn give_up(&self, infrastructure: &str, node: &str) {
+        self.shared.change(infrastructure, |cluster| {
+            if let Some(node) = cluster.clues.nodes.get_mut(node) {
+                node.set(PowerState::OffErr);
+            }
+        });
     }
 
     /// The kubelet of a node stops answering, or answers again.

@@ -15,6 +15,7 @@ mod help;
 mod list;
 mod logs;
 mod logs_operation;
+mod nodes_list;
 mod ops_cancel;
 mod ops_list;
 mod ops_resume;
@@ -167,6 +168,7 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "logs clues" | "logs gateway" | "logs helm" | "logs hub" | "logs im" | "logs pod"
         | "logs proxy" => logs::run(call).await,
         "logs operation" => logs_operation::run(call).await,
+        "nodes list" => nodes_list::run(call).await,
         "ops cancel" => ops_cancel::run(call).await,
         "ops list" => ops_list::run(call).await,
         "ops resume" => ops_resume::run(call).await,

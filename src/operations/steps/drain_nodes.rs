@@ -47,7 +47,8 @@ impl Step for DrainNodes {
                 continue;
             }
             for pod in found.users.iter().chain(&found.others) {
-                left += 1;
+                // Nothing on a node that is not ready can end a pod; its machine's end does.
+                left += usize::from(node.ready);
                 if !pod.terminating {
                     context.still_ours().await?;
                     kubernetes.evict(pod).await.map_err(of_kubernetes)?;

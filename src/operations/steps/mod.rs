@@ -32,6 +32,7 @@ mod record_revision;
 mod record_worker_counts;
 mod render_values;
 mod restart_clues;
+mod switch_node;
 mod uninstall_daskhub;
 mod upgrade_daskhub;
 mod values_text;
@@ -79,6 +80,9 @@ impl Registry {
             Box::new(power_off_nodes::PowerOffNodes),
             Box::new(power_on_nodes::PowerOnNodes),
             Box::new(record_worker_counts::RecordWorkerCounts),
+            Box::new(switch_node::SwitchNode::ENABLE),
+            Box::new(switch_node::SwitchNode::DISABLE),
+            Box::new(switch_node::SwitchNode::RESET),
             Box::new(obtain_token::ObtainToken),
             Box::new(write_token::WriteToken),
             Box::new(wait_for_refresh_token::WaitForRefreshToken),

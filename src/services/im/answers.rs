@@ -176,6 +176,8 @@ pub struct VmInfo {
     pub state: VmState,
     /// Its addresses, by interface.
     pub addresses: Vec<VmAddress>,
+    /// The name that it was given, such as `wn1`.
+    pub host_name: Option<String>,
     /// The user to log in as.
     pub user: Option<String>,
     /// The private key of that user, PEM.
@@ -229,6 +231,7 @@ impl VmInfo {
                 .and_then(|state| VmState::deserialize(state).ok())
                 .unwrap_or(VmState::Unknown),
             addresses,
+            host_name: text("net_interface.0.dns_name").map(str::to_owned),
             user: text("disk.0.os.credentials.username").map(str::to_owned),
             private_key: text("disk.0.os.credentials.private_key").map(SecretString::from),
             cpus: number("cpu.count").and_then(|n| u32::try_from(n).ok()),
