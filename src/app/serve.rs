@@ -19,7 +19,9 @@ use crate::domain::metrics::Metrics;
 use crate::domain::redact::Redactor;
 use crate::looks::Looks;
 use crate::looks::follow::Follower;
-use crate::operations::{Control, Runner, RunnerOptions, Services, Starter, TokenWatcher, Waker};
+use crate::operations::{
+    Control, EndDates, Runner, RunnerOptions, Services, Starter, TokenWatcher, Waker,
+};
 use crate::plans::{PlanSettings, Planner};
 use crate::store::slots::{Slot, SlotHeld};
 use crate::web::{self, WebParts};
@@ -127,6 +129,11 @@ pub async fn serve(
     let looks = Looks::new(parts.store.clone(), parts.vault.clone(), services.clone());
     let follower = Follower::new(looks, &replica);
     let watcher = watcher(&parts, &services, &replica);
+    let end_dates = config
+        .discord
+        .channels
+        .first()
+        .map(|channel| EndDates::new(parts.store.clone(), replica.clone(), *channel));
     let runner = runner(&parts, services, (replica, held))
         .woken_by(waker.clone())
         .counted_by(metrics);
@@ -143,6 +150,9 @@ pub async fn serve(
     tasks.spawn("operations", runner.run(ends.clone()));
     tasks.spawn("token watch", watch(watcher, ends.clone()));
     tasks.spawn("followed logs", follow(follower, ends.clone()));
+    if let Some(end_dates) = end_dates {
+        tasks.spawn("end dates", remind(end_dates, ends.clone()));
+    }
     tasks.spawn("chat", talk(Chat::new(chat), ends.clone()));
     tasks.spawn("pages", show(listener, web, ends.clone()));
     let first = tasks.running.join_next().await;
@@ -155,6 +165,12 @@ pub async fn serve(
     if !ended.is_cancelled() && outcome.is_ok() {
         anyhow::bail!("a part of the bot ended although nobody asked for it");
     }
+    end(tasks).await;
+    outcome
+}
+
+/// Ends the parts, and names those that do not end in time.
+async fn end(tasks: Tasks) {
     let left = tasks.end(ENDS_WITHIN).await;
     if !left.is_empty() {
         tracing::warn!(
@@ -164,7 +180,6 @@ pub async fn serve(
             ENDS_WITHIN.as_secs()
         );
     }
-    outcome
 }
 
 fn links(parts: &Parts) -> anyhow::Result<OperationLinks> {
@@ -223,7 +238,7 @@ fn chat_parts(
         redactor: parts.redactor.clone(),
         plans: Arc::new(planner),
         starter: Starter::new(store.clone(), parts.catalogue.clone()),
-        control: Control::new(store.clone(), TAKEN_UP_TIME_LIMIT),
+        control: Control::new(store.clone(), parts.catalogue.clone(), TAKEN_UP_TIME_LIMIT),
         looks: Arc::new(Looks::new(store.clone(), vault.clone(), services.clone())),
         links: links.clone(),
         health: health.clone(),
@@ -265,6 +280,12 @@ fn runner(parts: &Parts, services: Arc<Services>, slot: (String, SlotHeld)) -> R
 fn watcher(parts: &Parts, services: &Arc<Services>, replica: &str) -> TokenWatcher {
     let (store, vault) = (parts.store.clone(), parts.vault.clone());
     TokenWatcher::new(store, vault, services.clone(), replica.to_owned())
+}
+
+/// Looks after the end dates of clusters until the bot ends.
+async fn remind(end_dates: EndDates, ended: CancellationToken) -> anyhow::Result<()> {
+    end_dates.run(ended).await;
+    Ok(())
 }
 
 /// Looks after the tokens of front ends until the bot ends.

@@ -433,6 +433,7 @@ fn forced_notice(plan: &Plan, forced: &Forced) -> Notice {
         mention_users: Vec::new(),
         mention_roles: plan.rule.from.clone(),
         review_of: Some(plan.id),
+        remedies: Vec::new(),
     }
 }
 
@@ -451,5 +452,6 @@ fn reminder(plan: &Plan) -> Notice {
         mention_users: Vec::new(),
         mention_roles: rules::who_may_answer_once_reminded(plan),
         review_of: None,
+        remedies: Vec::new(),
     }
 }

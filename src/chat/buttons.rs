@@ -6,12 +6,13 @@ use serenity::all::{ComponentInteraction, ComponentInteractionDataKind};
 
 use super::Shared;
 use super::access::Admitted;
-use super::custom_id::ButtonId;
+use super::custom_id::{ButtonId, RunId, raw_options};
 use super::dispatch::Ticket;
-use super::forms;
 use super::messages::{answers, summary};
 use super::view::View;
+use super::{forms, handlers};
 use crate::approvals::Answer;
+use crate::commands::Command;
 use crate::domain::approval::Verdict;
 use crate::domain::ids::{DiscordMessageId, OperationId, PlanId};
 use crate::domain::person::Role;
@@ -21,6 +22,10 @@ use crate::operations::start::UNDO_COMMAND;
 pub(crate) async fn take(shared: &Shared, interaction: ComponentInteraction, received: Instant) {
     let mut ticket = Ticket::of_button(&interaction, received);
     let is_button = matches!(interaction.data.kind, ComponentInteractionDataKind::Button);
+    if let Some(run) = RunId::parse(&interaction.data.custom_id).filter(|_run| is_button) {
+        let raw = |command: &Command| raw_options(command, &run.options);
+        return handlers::take_named(shared, ticket, &run.name, raw).await;
+    }
     let button = ButtonId::parse(&interaction.data.custom_id).filter(|_button| is_button);
     let Some(button) = button else {
         shared

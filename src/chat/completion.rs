@@ -138,7 +138,7 @@ fn as_response(
                 Some(AutocompleteChoice::new(name, number))
             }
             // A value that had to be cut would mean something else.
-            WireType::Text | WireType::Boolean | WireType::File => {
+            WireType::Text | WireType::Boolean | WireType::File | WireType::User => {
                 (value.chars().count() <= CHOICE).then(|| AutocompleteChoice::new(name, value))
             }
         }

@@ -3,9 +3,13 @@
 //! They say what is meant in full, so that a button works after a restart and on every replica.
 //! Discord hands them back as they were sent; still they are parsed like any text from outside.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::commands::value::RawValue;
+use crate::commands::{Catalogue, Command};
 use crate::domain::ids::{OperationId, PlanId};
+use crate::domain::message::Prepared;
 
 /// The longest id that Discord takes.
 pub(crate) const MAX: usize = 100;
@@ -70,6 +74,55 @@ impl ButtonId {
     }
 }
 
+/// A command with its options in the order of its file; an absent one is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunId {
+    /// The command, e.g. `token renew`.
+    pub(crate) name: String,
+    /// The options as they would be typed.
+    pub(crate) options: Vec<String>,
+}
+
+impl RunId {
+    /// The button that runs a command; `None` if the bot does not have it, something that it needs
+    /// is not given, or the id would be too long.
+    pub(crate) fn of(catalogue: &Catalogue, prepared: &Prepared) -> Option<String> {
+        let command = catalogue.get(&prepared.command)?;
+        let given = |name: &str| {
+            let option = prepared.options.iter().find(|(given, _)| given == name);
+            option.map(|(_, value)| value.clone())
+        };
+        let options = command.options.iter().map(|option| {
+            let value = given(&option.name);
+            (value.is_some() || !option.required).then(|| value.unwrap_or_default())
+        });
+        let run = Self {
+            name: command.name(),
+            options: options.collect::<Option<_>>()?,
+        };
+        let text = format!("run:{}:{}", run.name, run.options.join("|"));
+        (text.len() <= MAX && Self::parse(&text).as_ref() == Some(&run)).then_some(text)
+    }
+
+    /// The meaning of an id; `None` if it is none of ours.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (name, options) = text.strip_prefix("run:")?.split_once(':')?;
+        Some(Self {
+            name: name.to_owned(),
+            options: options.split('|').map(str::to_owned).collect(),
+        })
+    }
+}
+
+/// Options as an id carries them, for the parser; an absent one is left out.
+pub(crate) fn raw_options(command: &Command, values: &[String]) -> BTreeMap<String, RawValue> {
+    let given = command.options.iter().zip(values);
+    given
+        .filter(|(_spec, text)| !text.is_empty())
+        .map(|(spec, text)| (spec.name.clone(), RawValue::Text(text.clone())))
+        .collect()
+}
+
 /// What a form means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FormId {
@@ -120,6 +173,7 @@ impl FormId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operations::start::known_steps;
 
     #[test]
     fn every_button_comes_back_as_it_was_sent() {
@@ -142,6 +196,26 @@ mod tests {
         for text in ["", "approve", "approve:", "approve:1", "other:1", ":"] {
             assert_eq!(ButtonId::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_button_runs_only_what_it_can_name_whole() {
+        let catalogue = Catalogue::built_in(&known_steps()).unwrap();
+        let renew = Prepared::about("token renew", "geo");
+        let id = RunId::of(&catalogue, &renew).unwrap();
+        let run = RunId::parse(&id).unwrap();
+        let command = catalogue.get(&run.name).unwrap();
+        let raw = raw_options(command, &run.options);
+        assert_eq!(raw.len(), 1);
+        assert_eq!(raw.get("name"), Some(&RawValue::from("geo")));
+        let needs_more = Prepared::about("lock", "geo");
+        assert_eq!(RunId::of(&catalogue, &needs_more), None, "`end` is needed");
+        let unknown = Prepared::about("no such command", "geo");
+        assert_eq!(RunId::of(&catalogue, &unknown), None);
+        let long = Prepared::about("token renew", &"a".repeat(100));
+        assert_eq!(RunId::of(&catalogue, &long), None);
+        let twofold = Prepared::about("token renew", "a|b");
+        assert_eq!(RunId::of(&catalogue, &twofold), None);
     }
 
     #[test]

@@ -20,14 +20,14 @@ use serenity::all::{
 
 use super::Shared;
 use super::access::Admitted;
-use super::custom_id::FormId;
+use super::custom_id::{FormId, raw_options};
 use super::dispatch::Ticket;
 use super::handlers::{self, Call};
 use super::messages::answers;
 use super::text::{cut, units};
 use super::view::{File, View};
 use crate::approvals::ForceAnswer;
-use crate::commands::value::{Options, RawValue};
+use crate::commands::value::Options;
 use crate::commands::{Command, ModalInput, ModalStyle};
 use crate::domain::ids::PlanId;
 use crate::domain::person::Role;
@@ -194,14 +194,7 @@ async fn command_form(
         Ok(caller) => caller,
         Err(refusal) => return shared.refuse(&ticket, name, &refusal).await,
     };
-    let raw = command
-        .options
-        .iter()
-        .zip(given)
-        .filter(|(_spec, text)| !text.is_empty())
-        .map(|(spec, text)| (spec.name.clone(), RawValue::Text(text.clone())))
-        .collect();
-    let options = match handlers::checked(shared, command, &raw) {
+    let options = match handlers::checked(shared, command, &raw_options(command, given)) {
         Ok(options) => options,
         Err(errors) => {
             let text = answers::option_problems(&shared.clean, &errors);
@@ -320,6 +313,7 @@ async fn force(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::value::RawValue;
 
     fn check(text: &str, limits: (usize, usize)) -> Result<String, String> {
         let value = check_value(&SecretString::from(text), limits, ModalStyle::Short)?;

@@ -358,6 +358,7 @@ impl Reactions {
             mention_users: Vec::new(),
             mention_roles: Vec::new(),
             review_of: None,
+            remedies: Vec::new(),
         };
         let place = Place::Direct(person.id);
         store

@@ -101,6 +101,7 @@ fn option(spec: &OptionSpec, shown: Shown) -> Value {
         WireType::Integer => 4,
         WireType::Boolean => 5,
         WireType::File => 11,
+        WireType::User => 6,
     };
     let mut option = json!({
         "type": wire,

@@ -3,7 +3,7 @@
 use super::Shared;
 use super::messages::{follow, notice, plan, progress, summary};
 use super::view::{FILE_BYTES, View, last_bytes};
-use crate::domain::ids::{DiscordChannelId, LogViewId, OperationId};
+use crate::domain::ids::{DiscordChannelId, LogViewId, OperationId, PlanId};
 use crate::domain::message::{MessageKind, OutboxMessage};
 use crate::domain::plan::Plan;
 use crate::operations::start::UNDO_COMMAND;
@@ -20,26 +20,7 @@ impl Shared {
     ) -> Result<Option<View>, StoreError> {
         let (store, clean) = (&self.parts.store, &self.clean);
         match &message.kind {
-            MessageKind::Plan(id) => {
-                let Some(plan) = store.plan(*id).await? else {
-                    return Ok(None);
-                };
-                let grants = store.grants(*id).await?;
-                let operation = store.operation_of_plan(*id).await?;
-                let files = if message.message.is_none() {
-                    store.plan_files(*id).await?
-                } else {
-                    Vec::new()
-                };
-                let shown = plan::Shown {
-                    thread: self.thread_of_undone(&plan).await?,
-                    plan: &plan,
-                    grants: &grants,
-                    files: &files,
-                    operation: operation.map(|operation| operation.id),
-                };
-                Ok(Some(plan::view(clean, &shown)))
-            }
+            MessageKind::Plan(id) => self.plan(*id, message.message.is_none()).await,
             MessageKind::Progress(id) => {
                 let Some(operation) = store.operation(*id).await? else {
                     return Ok(None);
@@ -83,7 +64,9 @@ impl Shared {
             MessageKind::LogLines(id) => self.log_view(&message.key, *id, true).await,
             MessageKind::Notice(told) => {
                 let roles = self.access.discord_roles(&told.mention_roles);
-                Ok(Some(notice::view(clean, &message.key, told, roles)))
+                let catalogue = &self.parts.catalogue;
+                let told = (message.key.as_str(), told);
+                Ok(Some(notice::view(clean, catalogue, told, roles)))
             }
         }
     }
@@ -106,6 +89,29 @@ impl Shared {
         let message = store.message(&format!("plan/{first}")).await?;
         let message = message.and_then(|message| message.message);
         Ok(message.map(|message| DiscordChannelId(message.0)))
+    }
+
+    /// A plan, with its files when it is posted.
+    async fn plan(&self, id: PlanId, with_files: bool) -> Result<Option<View>, StoreError> {
+        let store = &self.parts.store;
+        let Some(plan) = store.plan(id).await? else {
+            return Ok(None);
+        };
+        let grants = store.grants(id).await?;
+        let operation = store.operation_of_plan(id).await?;
+        let files = if with_files {
+            store.plan_files(id).await?
+        } else {
+            Vec::new()
+        };
+        let shown = plan::Shown {
+            thread: self.thread_of_undone(&plan).await?,
+            plan: &plan,
+            grants: &grants,
+            files: &files,
+            operation: operation.map(|operation| operation.id),
+        };
+        Ok(Some(plan::view(&self.clean, &shown)))
     }
 
     /// A log that is followed, with or without its last lines.

@@ -5,14 +5,19 @@
 //!
 //! **Invariant:** a request pings nobody but those that its view names.
 
+use std::borrow::Cow;
+
 use serenity::all::{
     ButtonStyle, CreateActionRow, CreateAllowedMentions, CreateAttachment, CreateButton,
     CreateEmbed, CreateEmbedFooter, CreateInteractionResponseMessage, CreateMessage,
     EditInteractionResponse, EditMessage, RoleId, UserId,
 };
 
+use super::custom_id::RunId;
 use super::text::{Clean, cut, cut_with, units};
+use crate::commands::Catalogue;
 use crate::domain::ids::{DiscordRoleId, DiscordUserId};
+use crate::domain::message::Prepared;
 
 /// The most of a message's own text.
 pub(crate) const CONTENT: usize = 2000;
@@ -81,8 +86,19 @@ pub(crate) enum Look {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Button {
     pub(crate) id: String,
-    pub(crate) label: &'static str,
+    pub(crate) label: Cow<'static, str>,
     pub(crate) look: Look,
+}
+
+impl Button {
+    /// The button that runs a command; `None` if that can't be done by a button.
+    pub(crate) fn runs(catalogue: &Catalogue, prepared: &Prepared) -> Option<Self> {
+        Some(Self {
+            id: RunId::of(catalogue, prepared)?,
+            label: format!("/pangeo {}", prepared.command).into(),
+            look: Look::Primary,
+        })
+    }
 }
 
 /// A text file.
@@ -265,7 +281,7 @@ impl Card {
 impl Button {
     fn build(&self) -> CreateButton {
         CreateButton::new(self.id.clone())
-            .label(self.label)
+            .label(self.label.clone())
             .style(match self.look {
                 Look::Primary => ButtonStyle::Primary,
                 Look::Plain => ButtonStyle::Secondary,

@@ -70,6 +70,8 @@ struct RawOption {
 struct RawOperation {
     exclusive: Spanned<String>,
     time_limit: Spanned<String>,
+    #[serde(default)]
+    under_lock: bool,
     steps: Vec<Spanned<String>>,
 }
 
@@ -202,6 +204,7 @@ fn operation(raw: RawOperation, report: &mut Report<'_>) -> OperationSpec {
     OperationSpec {
         time_limit: duration(&raw.time_limit, report),
         exclusive: raw.exclusive.into_inner(),
+        under_lock: raw.under_lock,
         steps: raw.steps.into_iter().map(Spanned::into_inner).collect(),
     }
 }

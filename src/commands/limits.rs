@@ -167,6 +167,8 @@ fn bounds_problem(option: &OptionSpec) -> Option<String> {
         | OptionKind::Choice
         | OptionKind::Email
         | OptionKind::Date
+        | OptionKind::Time
+        | OptionKind::Person
         | OptionKind::Image
         | OptionKind::Tag
         | OptionKind::Version

@@ -16,10 +16,12 @@ use super::{
 use crate::domain::{
     clues::NodeName,
     email::is_email,
+    ids::DiscordUserId,
     logs::Pattern,
     names::{ClusterName, HostName, PodName},
     seal::MAX_SECRET_BYTES,
     size::Size,
+    time::parse_time,
 };
 
 /// What is wrong with one option.
@@ -113,7 +115,7 @@ pub fn parse_value(spec: &OptionSpec, raw: &RawValue) -> Result<OptionValue, Str
         return Err("is too long".to_owned());
     }
     let is_text = matches!(raw, RawValue::Text(_));
-    if spec.kind.wire_type() == WireType::Text && !is_text {
+    if matches!(spec.kind.wire_type(), WireType::Text | WireType::User) && !is_text {
         return Err("must be text".to_owned());
     }
     match spec.kind {
@@ -136,6 +138,10 @@ pub fn parse_value(spec: &OptionSpec, raw: &RawValue) -> Result<OptionValue, Str
         OptionKind::Text => line(spec, &text),
         OptionKind::Email => email(text),
         OptionKind::Date => date(&text),
+        OptionKind::Time => parse_time(&text)
+            .map(OptionValue::Time)
+            .map_err(|error| format!("{} {error}", shown(&text))),
+        OptionKind::Person => person(&text),
         OptionKind::Image => image(text),
         OptionKind::Tag => tag(text),
         OptionKind::Version => version(text),
@@ -243,6 +249,14 @@ fn date(text: &str) -> Result<OptionValue, String> {
             shown(text)
         )),
     }
+}
+
+fn person(text: &str) -> Result<OptionValue, String> {
+    text.parse::<u64>()
+        .ok()
+        .filter(|id| *id > 0)
+        .map(|id| OptionValue::Person(DiscordUserId(id)))
+        .ok_or_else(|| format!("{} is nobody; choose a member from the list", shown(text)))
 }
 
 /// The grammar of <https://github.com/distribution/reference>: an optional registry with a port,
@@ -408,6 +422,8 @@ mod tests {
             (OptionKind::Text, "Course on sea ice, spring"),
             (OptionKind::Email, "a.b+c@example.org"),
             (OptionKind::Date, "2026-12-31"),
+            (OptionKind::Time, "2026-12-31 08:00 Europe/Paris"),
+            (OptionKind::Person, "1100000000000000101"),
             (OptionKind::Image, "pangeo/pangeo-notebook"),
             (OptionKind::Image, "registry.example.org:5000/a/b_c"),
             (OptionKind::Tag, "2022.09.21"),
@@ -442,6 +458,8 @@ mod tests {
             OptionKind::Choice,
             OptionKind::Email,
             OptionKind::Date,
+            OptionKind::Time,
+            OptionKind::Person,
             OptionKind::Image,
             OptionKind::Tag,
             OptionKind::Version,

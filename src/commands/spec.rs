@@ -61,6 +61,8 @@ pub struct OperationSpec {
     pub exclusive: String,
     /// How long it may take in all.
     pub time_limit: Duration,
+    /// Whether it may start while its target is locked.
+    pub under_lock: bool,
     /// Its steps by name, in order.
     pub steps: Vec<String>,
 }
@@ -132,6 +134,8 @@ pub enum WireType {
     Boolean,
     /// Type 11.
     File,
+    /// Type 6: the id of a user of Discord, as text.
+    User,
 }
 
 /// What an option's value is; each kind has a parser in [`super::options`].
@@ -154,6 +158,10 @@ pub enum OptionKind {
     Email,
     /// A day, `2026-12-31`.
     Date,
+    /// A point in time, `2026-12-31 08:00 Europe/Paris`.
+    Time,
+    /// A member of the guild.
+    Person,
     /// The name of a container image, without its tag.
     Image,
     /// The tag of a container image.
@@ -187,12 +195,14 @@ impl OptionKind {
             Self::Integer => WireType::Integer,
             Self::Boolean => WireType::Boolean,
             Self::File => WireType::File,
+            Self::Person => WireType::User,
             Self::ClusterName
             | Self::HostName
             | Self::Choice
             | Self::Text
             | Self::Email
             | Self::Date
+            | Self::Time
             | Self::Image
             | Self::Tag
             | Self::Version
@@ -338,6 +348,13 @@ impl Command {
     /// The option of that name.
     pub fn option(&self, name: &str) -> Option<&OptionSpec> {
         self.options.iter().find(|option| option.name == name)
+    }
+
+    /// Whether it may start while its target is locked.
+    pub fn goes_under_lock(&self) -> bool {
+        self.operation
+            .as_ref()
+            .is_some_and(|operation| operation.under_lock)
     }
 
     /// Whether it changes nothing.

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     clues::NodeName,
+    ids::DiscordUserId,
     logs::Pattern,
     names::{ClusterName, HostName, PodName},
     size::Size,
@@ -73,6 +74,10 @@ pub enum OptionValue {
     Boolean(bool),
     /// A day.
     Date(NaiveDate),
+    /// A point in time.
+    Time(DateTime<Utc>),
+    /// A member of the guild.
+    Person(DiscordUserId),
     /// An amount of memory or disk.
     Size(Size),
     /// A time span.
@@ -97,6 +102,8 @@ impl fmt::Display for OptionValue {
             Self::Integer(value) => value.fmt(f),
             Self::Boolean(value) => value.fmt(f),
             Self::Date(value) => value.fmt(f),
+            Self::Time(value) => f.write_str(&value.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            Self::Person(value) => value.fmt(f),
             Self::Size(value) => value.fmt(f),
             Self::Duration(value) => write!(f, "{}s", value.as_secs()),
             Self::Pattern(value) => value.fmt(f),
@@ -205,6 +212,22 @@ impl Options {
     pub fn date(&self, name: &str) -> Option<NaiveDate> {
         match self.get(name) {
             Some(OptionValue::Date(value)) => Some(*value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The value of an option that is a point in time.
+    pub fn time(&self, name: &str) -> Option<DateTime<Utc>> {
+        match self.get(name) {
+            Some(OptionValue::Time(value)) => Some(*value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The value of an option that is a member of the guild.
+    pub fn person(&self, name: &str) -> Option<DiscordUserId> {
+        match self.get(name) {
+            Some(OptionValue::Person(value)) => Some(*value),
             Some(_) | None => None,
         }
     }

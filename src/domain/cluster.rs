@@ -118,3 +118,41 @@ pub struct NewRevision {
     /// Why.
     pub reason: String,
 }
+
+/// What a person changes about a cluster in the inventory; `None` leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct InventoryChange {
+    /// Who is responsible for it.
+    pub owner: Option<DiscordUserId>,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// Whom to ask.
+    pub contact: Option<String>,
+    /// The last day it is needed.
+    pub ends_on: Option<NaiveDate>,
+}
+
+impl InventoryChange {
+    /// What becomes different, a line each, for Discord.
+    pub fn differences(&self, cluster: &Cluster) -> Vec<String> {
+        let mention = |owner: DiscordUserId| format!("<@{owner}>");
+        let day = |day: NaiveDate| day.to_string();
+        let rows = [
+            (
+                "owner",
+                Some(mention(cluster.owner)),
+                self.owner.map(mention),
+            ),
+            ("purpose", cluster.purpose.clone(), self.purpose.clone()),
+            ("contact", cluster.contact.clone(), self.contact.clone()),
+            ("end date", cluster.ends_on.map(day), self.ends_on.map(day)),
+        ];
+        rows.into_iter()
+            .filter_map(|(what, old, new)| {
+                let new = new.filter(|new| old.as_ref() != Some(new))?;
+                let old = old.unwrap_or_else(|| "not set".to_owned());
+                Some(format!("• {what}: {old} → {new}"))
+            })
+            .collect()
+    }
+}

@@ -79,6 +79,10 @@ uuid_id!(
 );
 
 uuid_id!(
+    /// One lock on a cluster.
+    LockId
+);
+uuid_id!(
     /// One log that is followed.
     LogViewId
 );

@@ -38,7 +38,7 @@ pub enum MessageKind {
 }
 
 /// A text with an urgency.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// What happened, short, present tense.
     pub title: String,
@@ -50,6 +50,28 @@ pub struct Notice {
     pub mention_roles: Vec<crate::domain::person::Role>,
     /// A forced plan that a second person must confirm having reviewed.
     pub review_of: Option<PlanId>,
+    /// Commands that help, as buttons; those that the bot does not have are left out.
+    #[serde(default)]
+    pub remedies: Vec<Prepared>,
+}
+
+/// A command with options, ready to be run by who presses its button and may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// The command, such as `token renew`.
+    pub command: String,
+    /// Its options, by name, as they would be typed.
+    pub options: Vec<(String, String)>,
+}
+
+impl Prepared {
+    /// A command about a cluster.
+    pub fn about(command: &str, cluster: &str) -> Self {
+        Self {
+            command: command.to_owned(),
+            options: vec![("name".to_owned(), cluster.to_owned())],
+        }
+    }
 }
 
 /// A message of the outbox as it is stored.

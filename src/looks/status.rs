@@ -66,6 +66,9 @@ impl Looks {
         if let Some(contact) = &cluster.contact {
             report = report.field("Contact", contact.clone());
         }
+        for lock in self.store.locks(cluster.id).await? {
+            report = report.field("Lock", lock.in_words(self.store.clock().now()));
+        }
         if let Some(open) = open {
             report = report.field(
                 "Open operation",

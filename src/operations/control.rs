@@ -1,7 +1,10 @@
 //! What people may do with an operation that exists: cancel, retry, resume, leave.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::commands::{Catalogue, Command};
+use crate::domain::lock::Lock;
 use crate::domain::operation::{Operation, OperationState};
 use crate::domain::person::Person;
 use crate::store::{Store, StoreError};
@@ -26,13 +29,18 @@ pub enum Controlled {
 #[derive(Clone, Debug)]
 pub struct Control {
     store: Store,
+    catalogue: Arc<Catalogue>,
     time_limit: Duration,
 }
 
 impl Control {
     /// Over a store; an operation that is taken up again gets `time_limit` anew.
-    pub fn new(store: Store, time_limit: Duration) -> Self {
-        Self { store, time_limit }
+    pub fn new(store: Store, catalogue: Arc<Catalogue>, time_limit: Duration) -> Self {
+        Self {
+            store,
+            catalogue,
+            time_limit,
+        }
     }
 
     /// The operation that a person means: its whole id or the 8 digits that are shown.
@@ -73,6 +81,12 @@ impl Control {
         let Some(found) = self.find(operation).await? else {
             return Ok(Controlled::NoSuchOperation);
         };
+        if let Some(lock) = self.lock_against(&found).await? {
+            return Ok(Controlled::NotPossible {
+                state: found.state,
+                hint: lock.refusal(&found.target),
+            });
+        }
         if self
             .store
             .take_up_again(found.id, by.id, self.time_limit)
@@ -122,6 +136,14 @@ impl Control {
             )));
         }
         self.not_possible(&found).await
+    }
+
+    async fn lock_against(&self, operation: &Operation) -> Result<Option<Lock>, StoreError> {
+        let command = self.catalogue.get(&operation.command);
+        if command.is_some_and(Command::goes_under_lock) {
+            return Ok(None);
+        }
+        self.store.lock_on(&operation.target).await
     }
 
     async fn not_possible(&self, found: &Operation) -> Result<Controlled, StoreError> {

@@ -19,6 +19,7 @@
 pub mod clues;
 pub mod context;
 pub mod control;
+pub mod end_dates;
 pub mod error;
 pub mod nodes;
 pub mod runner;
@@ -32,6 +33,7 @@ pub mod waker;
 
 pub use context::StepContext;
 pub use control::{Control, Controlled};
+pub use end_dates::EndDates;
 pub use error::StepError;
 pub use runner::{Runner, RunnerOptions};
 pub use services::{Services, Settings};

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::steps;
 use crate::approvals::{Approvals, Decision};
-use crate::commands::Catalogue;
+use crate::commands::{Catalogue, Command};
 use crate::domain::cluster::NewCluster;
 use crate::domain::deploy::DeployOptions;
 use crate::domain::ids::{ClusterId, OperationId, PlanId};
+use crate::domain::lock::Lock;
 use crate::domain::names::ClusterName;
 use crate::domain::plan::{Plan, PlanState};
 use crate::domain::token::{EVERY_CLUSTER, RenewOptions};
@@ -100,6 +101,10 @@ impl Starter {
     async fn start(&self, plan: &Plan) -> Result<StartOutcome, StartError> {
         let command = &plan.essence.command;
         let time_limit = self.time_limit(command)?;
+        if let Some(lock) = self.lock_against(command, &plan.essence.target).await? {
+            let why = lock.refusal(&plan.essence.target);
+            return self.void(plan, &why).await;
+        }
         let started = if command == UNDO_COMMAND {
             let Some(operation) = self.store.operation_by_text(&undo_target(plan)).await? else {
                 return self.void(plan, "the operation is not there any more").await;
@@ -144,6 +149,14 @@ impl Starter {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn lock_against(&self, command: &str, target: &str) -> Result<Option<Lock>, StoreError> {
+        let command = self.catalogue.get(command);
+        if command.is_some_and(Command::goes_under_lock) {
+            return Ok(None);
+        }
+        self.store.lock_on(target).await
     }
 
     async fn void(&self, plan: &Plan, why: &str) -> Result<StartOutcome, StartError> {

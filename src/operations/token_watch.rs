@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::StepError;
 use super::services::{Services, of_ec3};
 use crate::domain::cluster::{Cluster, Phase};
-use crate::domain::message::{MessageKind, Notice, Place};
+use crate::domain::message::{MessageKind, Notice, Place, Prepared};
 use crate::domain::person::Role;
 use crate::domain::token::TokenWatch;
 use crate::services::checkin::read_facts;
@@ -162,5 +162,6 @@ fn notice(
         mention_users: vec![watch.set_by],
         mention_roles: vec![Role::Operator],
         review_of: None,
+        remedies: vec![Prepared::about("token renew", cluster.name.as_str())],
     }
 }

@@ -150,6 +150,10 @@ impl Planner {
             }
             _ => return Err(PlanError::NoPlan { command: name }),
         };
+        let draft = match draft {
+            Ok(draft) => self.unless_locked(command, draft).await?,
+            Err(problems) => Err(problems),
+        };
         match draft {
             Err(problems) => Ok(Planned::Refused(problems)),
             Ok(draft) => self
@@ -183,6 +187,22 @@ impl Planner {
                 problems.iter().map(ToString::to_string).collect(),
             )),
         }
+    }
+
+    /// The draft, unless its target is locked against it.
+    async fn unless_locked(
+        &self,
+        command: &Command,
+        draft: Draft,
+    ) -> Result<Result<Draft, Vec<String>>, PlanError> {
+        if command.goes_under_lock() {
+            return Ok(Ok(draft));
+        }
+        let lock = self.store.lock_on(&draft.target).await?;
+        Ok(match lock {
+            Some(lock) => Err(vec![lock.refusal(&draft.target)]),
+            None => Ok(draft),
+        })
     }
 
     /// The cluster that a command is about.

@@ -74,6 +74,19 @@ pub struct AuditRow {
     pub hash: Vec<u8>,
 }
 
+/// Which rows are wanted; `None` wants all.
+#[derive(Clone, Debug)]
+pub struct AuditFilter {
+    /// About the cluster of this name, its plans and its operations.
+    pub cluster: Option<String>,
+    /// By this person.
+    pub actor: Option<crate::domain::ids::DiscordUserId>,
+    /// Not older than this.
+    pub since: Option<DateTime<Utc>>,
+    /// So many at most.
+    pub limit: i64,
+}
+
 /// What the verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verification {
@@ -107,12 +120,12 @@ impl AuditRow {
     }
 }
 
-/// Appends a row within the caller's transaction.
+/// Appends a row within the caller's transaction; answers its number.
 pub(crate) async fn append(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
     entry: AuditEntry,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
     // One writer at a time: the chain has one end.
     sqlx::query!("select pg_advisory_xact_lock(hashtext('pangeo-bot audit')) as locked")
         .fetch_one(&mut *connection)
@@ -150,7 +163,7 @@ pub(crate) async fn append(
     .execute(connection)
     .await
     .map_err(doing("appended to the audit"))?;
-    Ok(())
+    Ok(row.sequence)
 }
 
 impl Store {
@@ -162,6 +175,33 @@ impl Store {
         let mut tx = self.begin().await?;
         append(&mut tx, self.clock.now(), entry).await?;
         tx.commit().await.map_err(doing("committed"))
+    }
+
+    /// The newest rows that a filter lets through, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn audit_newest(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
+        sqlx::query_as!(
+            AuditRow,
+            "with about as (
+                 select id from clusters where name = $1
+                 union select id from operations where target = $1
+                 union select id from plans where target = $1)
+             select sequence, at, actor, action, subject, details, previous_hash, hash
+             from audit
+             where ($1::text is null or subject = $1 or subject in (select id::text from about))
+               and ($2::text is null or actor = $2)
+               and ($3::timestamptz is null or at >= $3)
+             order by sequence desc limit $4",
+            filter.cluster,
+            filter.actor.map(|actor| actor.to_string()),
+            filter.since,
+            filter.limit
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read the audit"))
     }
 
     /// Up to 1,000 rows after `sequence`, oldest first.

@@ -4,10 +4,11 @@ use sqlx::PgConnection;
 
 use super::audit::{self, AuditEntry};
 use super::secrets::SecretOwner;
-use super::{Store, StoreError, doing};
+use super::{Store, StoreError, doing, messages};
 use crate::domain::clues::change::Counts;
-use crate::domain::cluster::{Cluster, NewCluster, NewRevision, Phase};
-use crate::domain::ids::{ClusterId, DiscordUserId, OperationId};
+use crate::domain::cluster::{Cluster, InventoryChange, NewCluster, NewRevision, Phase};
+use crate::domain::ids::{ClusterId, DiscordChannelId, DiscordUserId, OperationId};
+use crate::domain::message::{MessageKind, Notice, Place};
 use crate::domain::names::{ClusterName, HostName, InfrastructureId};
 
 struct Row {
@@ -228,6 +229,50 @@ impl Store {
         .await
         .map_err(doing("wrote a cluster"))?;
         Ok(())
+    }
+
+    /// Changes what the inventory says about a cluster, and tells a channel, with its audit row.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn change_inventory(
+        &self,
+        cluster: &Cluster,
+        change: &InventoryChange,
+        by: DiscordUserId,
+        (notice, channel): (Notice, DiscordChannelId),
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut tx = self.begin().await?;
+        sqlx::query!(
+            "update clusters set owner_id = coalesce($2, owner_id), purpose = coalesce($3, purpose),
+                 contact = coalesce($4, contact), ends_on = coalesce($5, ends_on), changed_at = $6
+             where id = $1",
+            cluster.id.as_uuid(),
+            change.owner.map(DiscordUserId::to_db),
+            change.purpose,
+            change.contact,
+            change.ends_on,
+            now
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("wrote a cluster"))?;
+        let details = serde_json::json!({
+            "old": InventoryChange {
+                owner: Some(cluster.owner),
+                purpose: cluster.purpose.clone(),
+                contact: cluster.contact.clone(),
+                ends_on: cluster.ends_on,
+            },
+            "new": change,
+        });
+        let entry = AuditEntry::by(by, "cluster.transferred", cluster.id.to_string(), details);
+        let sequence = audit::append(&mut tx, now, entry).await?;
+        let key = format!("transfer/{}/{sequence}", cluster.id);
+        let place = Place::Channel(channel);
+        messages::tell(&mut tx, now, &key, &MessageKind::Notice(notice), &place).await?;
+        tx.commit().await.map_err(doing("committed"))
     }
 
     /// Takes a cluster out of the inventory and deletes the secrets of these owners, in one

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod clusters;
 pub mod facts;
 pub mod grants;
+pub mod locks;
 pub mod log_views;
 pub mod messages;
 pub mod operations;

@@ -284,8 +284,12 @@ impl World {
             approvals: Approvals::new(store.clone()),
             redactor,
             plans: Arc::clone(&played) as Arc<dyn MakesPlans>,
-            starter: Starter::new(store.clone(), catalogue),
-            control: Control::new(store.clone(), Duration::from_secs(3600)),
+            starter: Starter::new(store.clone(), Arc::clone(&catalogue)),
+            control: Control::new(
+                store.clone(),
+                Arc::clone(&catalogue),
+                Duration::from_secs(3600),
+            ),
             looks: Arc::clone(&played) as Arc<dyn AnswersLooks>,
             links: OperationLinks::new(
                 LinkSigner::new(&ring),

@@ -25,6 +25,8 @@ fn example(option: &str) -> &'static str {
         "pod" => "jupyter-ana",
         "revision" => "1",
         "version" => "2024.1.1",
+        "end" => "2099-01-01",
+        "reason" => "Course",
         _ => "geo",
     }
 }

@@ -10,6 +10,7 @@ mod every_command;
 mod every_step;
 mod failures;
 mod flavor;
+mod inventory;
 mod kill;
 mod logs;
 mod lost_creates;

@@ -3,6 +3,7 @@
 //! A command that opens a form does so at once; every other is acknowledged first. A command whose
 //! effect is an operation is planned, whatever its name.
 
+mod audit;
 mod checkin_check;
 mod checkin_set_client;
 mod checkin_sheet;
@@ -13,6 +14,7 @@ mod dns_set_secret;
 mod flavor_show;
 mod help;
 mod list;
+mod lock;
 mod logs;
 mod logs_operation;
 mod nodes_list;
@@ -26,6 +28,8 @@ mod status;
 mod token_renew;
 mod token_status;
 mod token_watch;
+mod transfer;
+mod unlock;
 mod values_look;
 
 use std::collections::BTreeMap;
@@ -94,20 +98,31 @@ impl Call<'_> {
 
 /// A command arrived.
 pub(crate) async fn take(shared: &Shared, interaction: CommandInteraction, received: Instant) {
-    let mut ticket = Ticket::of_command(&interaction, received);
+    let ticket = Ticket::of_command(&interaction, received);
     let (name, given) = path_and_options(&interaction);
-    let Some(command) = shared.parts.catalogue.get(&name) else {
+    let raw = |_command: &Command| raw_values(&interaction, given);
+    take_named(shared, ticket, &name, raw).await;
+}
+
+/// A command is to be run, by its name: it was typed, or its button was pressed.
+pub(crate) async fn take_named(
+    shared: &Shared,
+    mut ticket: Ticket<'_>,
+    name: &str,
+    raw: impl FnOnce(&Command) -> BTreeMap<String, RawValue> + Send,
+) {
+    let Some(command) = shared.parts.catalogue.get(name) else {
         shared
             .say(&ticket, View::text(answers::UNKNOWN_COMMAND))
             .await;
         return;
     };
-    ticket.name.clone_from(&name);
+    name.clone_into(&mut ticket.name);
     let caller = match shared.access.check(&ticket.caller, &command.may_run) {
         Ok(caller) => caller,
-        Err(refusal) => return shared.refuse(&ticket, &name, &refusal).await,
+        Err(refusal) => return shared.refuse(&ticket, name, &refusal).await,
     };
-    let options = checked(shared, command, &raw_values(&interaction, given));
+    let options = checked(shared, command, &raw(command));
     let options = match options {
         Ok(options) => options,
         Err(errors) => {
@@ -158,6 +173,7 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         return plan::run(call).await;
     }
     match call.command.name().as_str() {
+        "audit" => audit::run(call).await,
         "checkin check" => checkin_check::run(call).await,
         "checkin sheet" => checkin_sheet::run(&call),
         "diagnose" => diagnose::run(call).await,
@@ -165,6 +181,7 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "flavor show" => flavor_show::run(call).await,
         "help" => help::run(&call),
         "list" => list::run(call).await,
+        "lock" => lock::run(call).await,
         "logs clues" | "logs gateway" | "logs helm" | "logs hub" | "logs im" | "logs pod"
         | "logs proxy" => logs::run(call).await,
         "logs operation" => logs_operation::run(call).await,
@@ -177,6 +194,8 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "status" => status::run(call).await,
         "token status" => token_status::run(call).await,
         "token watch" => token_watch::run(call).await,
+        "transfer" => transfer::run(call).await,
+        "unlock" => unlock::run(call).await,
         "values diff" | "values drift" | "values history" | "values show" => {
             values_look::run(call).await
         }
@@ -245,6 +264,7 @@ pub(crate) fn raw_values(
                     }),
                     None => RawValue::Other,
                 },
+                CommandDataOptionValue::User(user) => RawValue::Text(user.to_string()),
                 _other => RawValue::Other,
             };
             (option.name.clone(), value)

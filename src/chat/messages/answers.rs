@@ -1,10 +1,13 @@
 //! Private answers to commands, buttons and forms.
 
+use chrono::{DateTime, NaiveDate, Utc};
+
 use super::{bullets, roles};
 use crate::approvals::{Answer, ForceAnswer, ReviewAnswer};
 use crate::chat::access::Refusal;
 use crate::chat::text::Clean;
 use crate::commands::options::OptionError;
+use crate::domain::lock::Lock;
 use crate::domain::operation::{Direction, Operation, OperationState};
 use crate::domain::plan::{Plan, PlanState};
 use crate::operations::{Controlled, StartOutcome};
@@ -220,6 +223,62 @@ pub(crate) fn no_such_cluster(clean: &Clean, name: &str) -> String {
     format!(
         "there is no cluster {}\nhint: `/pangeo list` shows them",
         clean.code(name)
+    )
+}
+
+/// A lock that would never hold.
+pub(crate) fn lock_ends_too_early(
+    starts_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> String {
+    let begins = starts_at.max(now);
+    format!(
+        "nothing is locked: `end` is <t:{}:f>, which is not after <t:{}:f>\n\
+         hint: times without a zone are UTC; `2026-12-31 18:00 Europe/Paris` names one",
+        ends_at.timestamp(),
+        begins.timestamp()
+    )
+}
+
+/// A lock was set.
+pub(crate) fn locked(clean: &Clean, name: &str, lock: &Lock) -> String {
+    format!(
+        "{} is locked from <t:{}:f> until <t:{}:f>; the channel is told",
+        clean.code(name),
+        lock.starts_at.timestamp(),
+        lock.ends_at.timestamp()
+    )
+}
+
+/// Locks were lifted, if there were any.
+pub(crate) fn unlocked(clean: &Clean, name: &str, lifted: u64) -> String {
+    let name = clean.code(name);
+    match lifted {
+        0 => format!("{name} is not locked, and no lock is to come"),
+        1 => format!("the lock on {name} is lifted; the channel is told"),
+        lifted => format!("{lifted} locks on {name} are lifted; the channel is told"),
+    }
+}
+
+/// A transfer that changes nothing.
+pub(crate) const NOTHING_TO_TRANSFER: &str = "nothing would change\n\
+    hint: give a new `owner`, `purpose`, `contact` or `end-date`";
+
+/// An end date in the past.
+pub(crate) fn end_date_is_over(day: NaiveDate, today: NaiveDate) -> String {
+    format!(
+        "nothing was changed: `end-date` {day} is over, today is {today} (UTC)\n\
+         hint: `/pangeo destroy` deletes a cluster that is not needed any more"
+    )
+}
+
+/// What the inventory says now.
+pub(crate) fn transferred(clean: &Clean, name: &str, differences: &[String]) -> String {
+    format!(
+        "the inventory of {} is changed; the channel is told\n{}",
+        clean.code(name),
+        clean.markdown(&differences.join("\n"))
     )
 }
 

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::chat::text::{Clean, cut};
-use crate::chat::view::{Card, Shade, TEXT, View};
+use crate::chat::view::{Button, Card, Shade, TEXT, View};
 use crate::commands::Catalogue;
 use crate::domain::diagnosis::{Cause, Remedy, Verdict};
+use crate::domain::message::Prepared;
 use crate::looks::diagnose::Diagnosis;
 
 /// The most of a line of evidence.
@@ -50,7 +51,18 @@ pub(crate) fn view(
         let words = clean.prose(&cut(words, FINE));
         let _written = writeln!(text, "{sign} {}: {words}", cause.as_str());
     }
-    View::card(Card {
+    let mut buttons: Vec<Button> = Vec::new();
+    for (_cause, verdict) in &diagnosis.verdicts {
+        let Verdict::Found { remedy, .. } = verdict else {
+            continue;
+        };
+        let prepared = remedy
+            .command
+            .map(|command| Prepared::about(command, cluster));
+        let button = prepared.and_then(|prepared| Button::runs(catalogue, &prepared));
+        buttons.extend(button.filter(|button| !buttons.contains(button)));
+    }
+    let card = Card {
         title: cut(&clean.redact(&format!("Diagnosis of {cluster}")), 200),
         text: cut(text.trim_end(), TEXT),
         shade: match (found, unknown) {
@@ -60,7 +72,11 @@ pub(crate) fn view(
         },
         fields: Vec::new(),
         footer: String::new(),
-    })
+    };
+    View {
+        buttons,
+        ..View::card(card)
+    }
 }
 
 fn count(diagnosis: &Diagnosis, is: impl Fn(&Verdict) -> bool) -> usize {
@@ -129,6 +145,8 @@ mod tests {
             ],
         };
         let view = view(&Clean::new(Redactor::new()), &catalogue, "geo", &diagnosis);
+        assert_eq!(view.buttons[0].label, "/pangeo status");
+        assert_eq!(view.buttons.len(), 1, "no button for what is not there");
         assert_eq!(
             view.card.unwrap().text,
             "2 pods wait for a node; 2 causes found, 1 not known\n\n\

@@ -9,6 +9,7 @@
 //! secrets, markdown and mentions out of it.
 
 pub(crate) mod answers;
+pub(crate) mod audit;
 pub(crate) mod diagnosis;
 pub(crate) mod follow;
 pub(crate) mod lists;

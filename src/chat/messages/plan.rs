@@ -208,24 +208,24 @@ fn buttons(plan: &Plan) -> Vec<Button> {
     let mut buttons = vec![
         Button {
             id: ButtonId::Approve(plan.id).to_string(),
-            label: "Approve",
+            label: "Approve".into(),
             look: Look::Good,
         },
         Button {
             id: ButtonId::Refuse(plan.id).to_string(),
-            label: "Refuse",
+            label: "Refuse".into(),
             look: Look::Danger,
         },
         Button {
             id: ButtonId::TakeBack(plan.id).to_string(),
-            label: "Take back",
+            label: "Take back".into(),
             look: Look::Plain,
         },
     ];
     if plan.rule.may_force {
         buttons.push(Button {
             id: ButtonId::Force(plan.id).to_string(),
-            label: "Force…",
+            label: "Force…".into(),
             look: Look::Plain,
         });
     }

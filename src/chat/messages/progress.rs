@@ -210,22 +210,22 @@ pub(crate) fn buttons(operation: &Operation) -> Vec<Button> {
     let id = operation.id;
     let cancel = Button {
         id: ButtonId::Cancel(id).to_string(),
-        label: "Cancel",
+        label: "Cancel".into(),
         look: Look::Danger,
     };
     let retry = Button {
         id: ButtonId::Retry(id).to_string(),
-        label: "Retry",
+        label: "Retry".into(),
         look: Look::Primary,
     };
     let undo = Button {
         id: ButtonId::Undo(id).to_string(),
-        label: "Undo…",
+        label: "Undo…".into(),
         look: Look::Danger,
     };
     let leave = Button {
         id: ButtonId::Leave(id).to_string(),
-        label: "Leave",
+        label: "Leave".into(),
         look: Look::Plain,
     };
     match operation.state {
@@ -329,7 +329,11 @@ pub(crate) mod tests {
              \nstarted <t:1790000000:R>\n\
              [page with the whole log](https://bot/operations/1)"
         );
-        let labels: Vec<&str> = view.buttons.iter().map(|button| button.label).collect();
+        let labels: Vec<&str> = view
+            .buttons
+            .iter()
+            .map(|button| button.label.as_ref())
+            .collect();
         assert_eq!(labels, ["Cancel"]);
     }
 
@@ -348,7 +352,11 @@ pub(crate) mod tests {
             text.contains("\nstopped\nhint: compare it, then retry"),
             "{text}"
         );
-        let labels: Vec<&str> = view.buttons.iter().map(|button| button.label).collect();
+        let labels: Vec<&str> = view
+            .buttons
+            .iter()
+            .map(|button| button.label.as_ref())
+            .collect();
         assert_eq!(labels, ["Retry", "Undo…", "Leave"]);
         let without = shown(&operation, &[], None).card.unwrap().text;
         assert!(

@@ -169,6 +169,7 @@ pub(crate) fn hub_is_ready(cluster: &Cluster, operation: &Operation) -> Notice {
         mention_users: Vec::new(),
         mention_roles: Vec::new(),
         review_of: None,
+        remedies: Vec::new(),
     }
 }
 

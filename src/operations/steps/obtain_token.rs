@@ -223,6 +223,7 @@ async fn tell(context: &StepContext<'_>, number: u32, codes: &Codes) -> Result<(
         mention_users: Vec::new(),
         mention_roles: Vec::new(),
         review_of: None,
+        remedies: Vec::new(),
     };
     let key = format!("login/{}/{number}", operation.id);
     let place = Place::Direct(operation.requester);

@@ -1,0 +1,107 @@
+//! Points in time as people write them.
+
+use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone as _, Utc};
+use chrono_tz::Tz;
+
+/// Why a text is no point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TimeError {
+    /// It does not read.
+    #[error(
+        "is not a time; write it as `2026-12-31 08:00` (UTC), `2026-12-31 08:00 Europe/Paris` or `2026-12-31`"
+    )]
+    Grammar,
+    /// The zone is not one of the IANA database.
+    #[error("names a time zone that is not known; write one such as `UTC` or `Europe/Paris`")]
+    Zone,
+    /// Clocks are put forward over it.
+    #[error("does not exist there: clocks are put forward over it; take an hour later")]
+    Skipped,
+}
+
+/// A day with an optional time of day and an optional zone of the IANA database; UTC where none is
+/// given, midnight where no time is. An hour that clocks show twice is its first. RFC 3339 is
+/// taken, too.
+///
+/// # Errors
+/// [`TimeError`], which says what is allowed.
+pub fn parse_time(text: &str) -> Result<DateTime<Utc>, TimeError> {
+    let text = text.trim();
+    if text.len() > 64 {
+        return Err(TimeError::Grammar);
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.to_utc());
+    }
+    let mut words = text.split(' ').filter(|word| !word.is_empty());
+    let day = words.next().filter(|word| word.len() == 10);
+    let day = day.and_then(|word| NaiveDate::parse_from_str(word, "%Y-%m-%d").ok());
+    let day = day.ok_or(TimeError::Grammar)?;
+    let mut word = words.next();
+    let mut time = NaiveTime::MIN;
+    if let Some(given) = word.filter(|word| word.contains(':')) {
+        let parsed = NaiveTime::parse_from_str(given, "%H:%M").ok();
+        time = parsed
+            .filter(|_time| given.len() == 5)
+            .ok_or(TimeError::Grammar)?;
+        word = words.next();
+    }
+    let zone = match word {
+        Some(name) => name.parse::<Tz>().map_err(|_unknown| TimeError::Zone)?,
+        None => Tz::UTC,
+    };
+    if words.next().is_some() {
+        return Err(TimeError::Grammar);
+    }
+    match zone.from_local_datetime(&NaiveDateTime::new(day, time)) {
+        LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Ok(time.to_utc()),
+        LocalResult::None => Err(TimeError::Skipped),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> String {
+        match parse_time(text) {
+            Ok(time) => time.to_rfc3339(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn times_are_read_in_their_zone() {
+        for (text, utc) in [
+            ("2026-12-31", "2026-12-31T00:00:00+00:00"),
+            ("2026-12-31 08:00", "2026-12-31T08:00:00+00:00"),
+            (" 2026-12-31  08:00 UTC", "2026-12-31T08:00:00+00:00"),
+            ("2026-12-31 08:00 Europe/Paris", "2026-12-31T07:00:00+00:00"),
+            ("2026-07-01 Europe/Paris", "2026-06-30T22:00:00+00:00"),
+            ("2026-12-31T08:00:00Z", "2026-12-31T08:00:00+00:00"),
+            // Shown twice, at the end of summer time.
+            ("2026-10-25 02:30 Europe/Paris", "2026-10-25T00:30:00+00:00"),
+        ] {
+            assert_eq!(read(text), utc, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_told_why() {
+        for text in [
+            "",
+            "soon",
+            "31.12.2026 08:00",
+            "2026-12-31 25:00",
+            "2026-12-31 8:00",
+            "2026-02-30 08:00",
+            "2026-12-31 08:00 UTC x",
+            "+12026-01-01 08:00",
+        ] {
+            assert_eq!(parse_time(text), Err(TimeError::Grammar), "{text}");
+        }
+        assert_eq!(parse_time("2026-12-31 08:00 Paris"), Err(TimeError::Zone));
+        let skipped = parse_time("2026-03-29 02:30 Europe/Paris");
+        assert_eq!(skipped, Err(TimeError::Skipped));
+    }
+}
