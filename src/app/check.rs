@@ -135,7 +135,11 @@ mod tests {
     fn without_a_configuration_the_command_files_are_checked() {
         let report = check(None, Vec::new(), None, &known_steps());
         assert!(report.is_good(), "{report}");
-        assert!(report.to_string().contains(" commands: audit, checkin check, "));
+        assert!(
+            report
+                .to_string()
+                .contains(" commands: audit, checkin check, ")
+        );
     }
 
     #[test]

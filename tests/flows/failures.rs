@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sandbox::discord::Discord;
+use sandbox::discord::{Discord, Message};
 use sandbox::dns::Dns;
 use sandbox::faults::{Fault, Hold, On, Place};
 use sandbox::frontend::{HelmFault, SshDoor};
@@ -37,7 +37,15 @@ async fn was_tried(scene: &Scene, step: &str) {
 }
 
 async fn retry_ends_well(scene: &Scene) {
-    scene.person("ana").presses("Retry").await.answer().await;
+    // The message of the progress is one; a stop before this one may still show its buttons.
+    let at_rest = |message: &Message| {
+        let mut buttons = message.buttons().into_iter();
+        message.says(" of 14 steps") && buttons.any(|button| button.label == "Retry")
+    };
+    let discord = &scene.world.discord;
+    let progress = discord.wait_for_message(at_rest, PATIENCE).await.unwrap();
+    let ana = scene.person("ana");
+    ana.presses_on(&progress, "Retry").await.answer().await;
     scene.sees("succeeded").await;
     assert_eq!(scene.world.im.create_calls(), 1);
     let view = scene.world.im.infrastructure("pangeo-geo").unwrap();

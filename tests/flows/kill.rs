@@ -259,9 +259,14 @@ pub(crate) fn said_in(discord: &Discord, channel: sandbox::discord::Id) -> Vec<M
         .collect()
 }
 
+/// Messages that wait to be posted: one that a killed bot had claimed waits until its claim ends.
+const UNPOSTED: &str =
+    "select count(*) from messages where posted_version < version and failed_because is null";
+
 /// One infrastructure, one release, and each message once.
 pub(crate) async fn all_is_right(scene: &Scene) {
     scene.sees("succeeded").await;
+    scene.counts(UNPOSTED, 0).await;
     let discord = &scene.world.discord;
     let channel = || said_in(discord, discord.channel_id());
     let told = |_: &Discord| (channel().len() >= 2).then_some(());
@@ -305,6 +310,7 @@ pub(crate) async fn all_is_clean(scene: &Scene) {
     assert_eq!(secrets, 0, "secrets of the cluster are left");
     scene.sees("everything that can be undone is undone").await;
     scene.sees("undo deploy geo · undone").await;
+    scene.counts(UNPOSTED, 0).await;
     let discord = &scene.world.discord;
     let channel = said_in(discord, discord.channel_id());
     assert_eq!(channel.len(), 2, "the two plans: {channel:#?}");

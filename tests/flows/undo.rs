@@ -110,7 +110,10 @@ async fn a_vm_that_stays_pending_is_named_at_the_limit_and_undone(pool: PgPool) 
     four_hours_pass(&scene, "wait-until-configured").await;
     scene.sees_rests(2).await;
     scene
-        .undoes(&scene.stops(cause, next).await, "`deploy` of `geo`")
+        .undoes(
+            &scene.stops_after(Some(&stopped), cause, next).await,
+            "`deploy` of `geo`",
+        )
         .await;
     scene.counts(UNDONE, 1).await;
     assert_eq!(scene.left_over().await, Vec::<String>::new());

@@ -5,7 +5,7 @@ use sandbox::frontend::HelmFault;
 use sqlx::PgPool;
 
 use crate::MIGRATOR;
-use crate::scene::Scene;
+use crate::scene::{PATIENCE, Scene};
 
 const HOST: &str = "geo.vm.fedcloud.eu";
 
@@ -191,7 +191,7 @@ async fn the_image_changes_everywhere_and_one_value_is_set(pool: PgPool) {
     loop {
         look.tick().await;
         assert!(
-            began.elapsed() < crate::scene::PATIENCE,
+            began.elapsed() < PATIENCE,
             "no place of the schema completes"
         );
         let typed = "/pangeo values set name:geo path:";
@@ -349,6 +349,7 @@ async fn a_failed_upgrade_is_rolled_back_by_itself(pool: PgPool) {
     asks(&scene, "/pangeo values image name:geo tag:does-not-exist").await;
     approved(&scene, "does-not-exist", 2).await;
     scene.sees("rolled back by itself to helm revision 1").await;
+    let stopped = scene.sees_button("Retry").await;
     let releases = scene.world.front_ends.releases(&view.id);
     let newest = releases.last().unwrap();
     assert_eq!(
@@ -361,12 +362,21 @@ async fn a_failed_upgrade_is_rolled_back_by_itself(pool: PgPool) {
     let front_ends = &scene.world.front_ends;
     let by_hand = before.replace("startTimeout: 600", "startTimeout: 601");
     front_ends.upgrade_by_hand(&view.id, &by_hand);
-    scene.person("ana").presses("Retry").await.answer().await;
-    scene.sees("changed meanwhile").await;
+    let ana = scene.person("ana");
+    ana.presses_on(&stopped, "Retry").await.answer().await;
+    let offers_leave = |message: &Message| {
+        let mut buttons = message.buttons().into_iter();
+        message.says("changed meanwhile") && buttons.any(|button| button.label == "Leave")
+    };
+    let discord = &scene.world.discord;
+    let stopped = discord.wait_for_message(offers_leave, PATIENCE).await;
     assert_eq!(values(&scene), by_hand);
     front_ends.upgrade_by_hand(&view.id, &before);
 
-    scene.person("ana").presses("Leave").await.answer().await;
+    ana.presses_on(&stopped.unwrap(), "Leave")
+        .await
+        .answer()
+        .await;
     vic_sees(
         &scene,
         "/pangeo status name:geo",
