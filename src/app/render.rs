@@ -299,11 +299,11 @@ mod tests {
         let text = run(&args).unwrap();
         assert_eq!(text.matches("apiToken: abc").count(), 2);
         assert!(text.contains("client_secret: def") && text.contains("secretToken: token2"));
-        std::fs::write(&path, "token9 = \"abc\"\n").unwrap();
+        std::fs::write(&path, "token9 = \"hidden\"\n").unwrap();
         let error = run(&args).unwrap_err();
         std::fs::remove_file(&path).unwrap();
         assert!(
-            error.contains("unknown field `token9`") && !error.contains("abc"),
+            error.contains("unknown field `token9`") && !error.contains("hidden"),
             "{error}"
         );
     }
