@@ -123,6 +123,13 @@ async fn a_stop_asks_a_person_what_to_do(pool: PgPool) {
         .answer()
         .await;
     assert!(refused.says("may do this"), "{}", refused.text());
+    // While the cluster is locked it does not go on.
+    let ana = world.person("ana");
+    let lock = "/pangeo lock name:geo end:2099-01-01 reason:Course";
+    ana.runs(lock).await.answer().await;
+    let locked = ana.presses_on(summary, "Retry").await.answer().await;
+    assert!(locked.says("is locked until"), "{}", locked.text());
+    ana.runs("/pangeo unlock name:geo").await.answer().await;
     let undo = world
         .person("ana")
         .presses_on(summary, "Undo")
