@@ -350,6 +350,12 @@ impl Command {
         self.options.iter().find(|option| option.name == name)
     }
 
+    /// The names of its steps, in order; none unless it is an operation.
+    pub fn steps(&self) -> Vec<String> {
+        let steps = self.operation.iter().flat_map(|operation| &operation.steps);
+        steps.cloned().collect()
+    }
+
     /// Whether it may start while its target is locked.
     pub fn goes_under_lock(&self) -> bool {
         self.operation

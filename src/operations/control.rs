@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::commands::{Catalogue, Command};
-use crate::domain::lock::Lock;
+use super::start::lock_against;
+use crate::commands::Catalogue;
 use crate::domain::operation::{Operation, OperationState};
 use crate::domain::person::Person;
 use crate::store::{Store, StoreError};
@@ -81,7 +81,8 @@ impl Control {
         let Some(found) = self.find(operation).await? else {
             return Ok(Controlled::NoSuchOperation);
         };
-        if let Some(lock) = self.lock_against(&found).await? {
+        let command = self.catalogue.get(&found.command);
+        if let Some(lock) = lock_against(&self.store, command, &found.target).await? {
             return Ok(Controlled::NotPossible {
                 state: found.state,
                 hint: lock.refusal(&found.target),
@@ -136,14 +137,6 @@ impl Control {
             )));
         }
         self.not_possible(&found).await
-    }
-
-    async fn lock_against(&self, operation: &Operation) -> Result<Option<Lock>, StoreError> {
-        let command = self.catalogue.get(&operation.command);
-        if command.is_some_and(Command::goes_under_lock) {
-            return Ok(None);
-        }
-        self.store.lock_on(&operation.target).await
     }
 
     async fn not_possible(&self, found: &Operation) -> Result<Controlled, StoreError> {

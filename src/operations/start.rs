@@ -101,7 +101,13 @@ impl Starter {
     async fn start(&self, plan: &Plan) -> Result<StartOutcome, StartError> {
         let command = &plan.essence.command;
         let time_limit = self.time_limit(command)?;
-        if let Some(lock) = self.lock_against(command, &plan.essence.target).await? {
+        if let Some(lock) = lock_against(
+            &self.store,
+            self.catalogue.get(command),
+            &plan.essence.target,
+        )
+        .await?
+        {
             let why = lock.refusal(&plan.essence.target);
             return self.void(plan, &why).await;
         }
@@ -151,14 +157,6 @@ impl Starter {
         }
     }
 
-    async fn lock_against(&self, command: &str, target: &str) -> Result<Option<Lock>, StoreError> {
-        let command = self.catalogue.get(command);
-        if command.is_some_and(Command::goes_under_lock) {
-            return Ok(None);
-        }
-        self.store.lock_on(target).await
-    }
-
     async fn void(&self, plan: &Plan, why: &str) -> Result<StartOutcome, StartError> {
         if self
             .store
@@ -180,6 +178,19 @@ impl Starter {
                 command: command.to_owned(),
             })
     }
+}
+
+/// The lock that is in the way of a command on a target; a command that is not known any more goes
+/// under none.
+pub(crate) async fn lock_against(
+    store: &Store,
+    command: Option<&Command>,
+    target: &str,
+) -> Result<Option<Lock>, StoreError> {
+    if command.is_some_and(Command::goes_under_lock) {
+        return Ok(None);
+    }
+    store.lock_on(target).await
 }
 
 /// The id of the operation that an undo plan is about.

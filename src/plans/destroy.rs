@@ -55,11 +55,7 @@ impl Planner {
                 "infrastructure": cluster.infrastructure,
             }),
             target_revision: cluster.revision,
-            steps: command
-                .operation
-                .iter()
-                .flat_map(|operation| operation.steps.iter().cloned())
-                .collect(),
+            steps: command.steps(),
             content,
             files: Vec::new(),
         }))

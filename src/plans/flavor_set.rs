@@ -63,11 +63,7 @@ impl Planner {
             target: cluster.name.to_string(),
             options: serde_json::to_value(&change).unwrap_or_default(),
             target_revision: cluster.revision,
-            steps: command
-                .operation
-                .as_ref()
-                .map(|operation| operation.steps.clone())
-                .unwrap_or_default(),
+            steps: command.steps(),
             content: PlanContent {
                 summary: format!(
                     "Tell CLUES of `{name}` that worker nodes have {new}, and restart it"

@@ -30,7 +30,7 @@ use crate::domain::plan::{
     ApprovalRule, Plan, PlanContent, PlanDigest, PlanEssence, PlanFile, PlanState,
 };
 use crate::operations::Services;
-use crate::operations::start::{DEPLOY_COMMAND, UNDO_COMMAND};
+use crate::operations::start::{DEPLOY_COMMAND, UNDO_COMMAND, lock_against};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Store, StoreError};
 
@@ -195,10 +195,7 @@ impl Planner {
         command: &Command,
         draft: Draft,
     ) -> Result<Result<Draft, Vec<String>>, PlanError> {
-        if command.goes_under_lock() {
-            return Ok(Ok(draft));
-        }
-        let lock = self.store.lock_on(&draft.target).await?;
+        let lock = lock_against(&self.store, Some(command), &draft.target).await?;
         Ok(match lock {
             Some(lock) => Err(vec![lock.refusal(&draft.target)]),
             None => Ok(draft),

@@ -192,11 +192,7 @@ impl Planner {
             target: cluster.name.to_string(),
             options: act.options(node, force),
             target_revision: cluster.revision,
-            steps: command
-                .operation
-                .as_ref()
-                .map(|operation| operation.steps.clone())
-                .unwrap_or_default(),
+            steps: command.steps(),
             content: PlanContent {
                 summary,
                 difference: vec![difference],

@@ -98,11 +98,7 @@ impl Planner {
             target,
             options: serde_json::to_value(options).unwrap_or_default(),
             target_revision: revision,
-            steps: command
-                .operation
-                .as_ref()
-                .map(|operation| operation.steps.clone())
-                .unwrap_or_default(),
+            steps: command.steps(),
             content,
             files: Vec::new(),
         }))

@@ -296,11 +296,7 @@ impl Planner {
             target: cluster.name.to_string(),
             options: serde_json::to_value(&change).unwrap_or_default(),
             target_revision: cluster.revision,
-            steps: command
-                .operation
-                .iter()
-                .flat_map(|operation| operation.steps.iter().cloned())
-                .collect(),
+            steps: command.steps(),
             content,
             files,
         }))
