@@ -8,6 +8,7 @@
 
 mod drain;
 mod pods;
+mod sample;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use super::frontend::{Frontend, FrontendError};
 use crate::domain::metrics::Calls;
 
 pub use pods::{Container, LogAsk, PodState};
+pub use sample::sample;
 
 /// Where kubeadm leaves the administrator's credentials.
 const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";

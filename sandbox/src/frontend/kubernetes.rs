@@ -141,6 +141,30 @@ async fn namespaces(State(api): State<Api>) -> Response {
 struct Selected {
     #[serde(default, rename = "fieldSelector")]
     fields: String,
+    /// The most items of an answer; none for all.
+    #[serde(default)]
+    limit: Option<usize>,
+    /// Where the answer before this one ended.
+    #[serde(default, rename = "continue")]
+    after: Option<usize>,
+}
+
+impl Selected {
+    /// The page of pods that is asked for, as the API parts long lists (Kubernetes, API concepts,
+    /// "Retrieving large results sets in chunks").
+    fn page(&self, items: Vec<Value>) -> Value {
+        let (from, all) = (self.after.unwrap_or(0), items.len());
+        let to = self.limit.map_or(all, |limit| (from + limit).min(all));
+        let page: Vec<Value> = items.into_iter().take(to).skip(from).collect();
+        let mut metadata = json!({ "resourceVersion": "1000" });
+        if to < all {
+            metadata = json!({
+                "resourceVersion": "1000",
+                "continue": to.to_string(), "remainingItemCount": all - to
+            });
+        }
+        json!({ "kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": page })
+    }
 }
 
 async fn all_pods(State(api): State<Api>, Query(selected): Query<Selected>) -> Response {
@@ -151,18 +175,22 @@ async fn all_pods(State(api): State<Api>, Query(selected): Query<Selected>) -> R
                 item.pointer("/spec/nodeName").and_then(Value::as_str) == Some(node)
             });
         }
-        list("PodList", "v1", &items)
+        selected.page(items)
     })
 }
 
-async fn pods(State(api): State<Api>, Path(namespace): Path<String>) -> Response {
+async fn pods(
+    State(api): State<Api>,
+    Path(namespace): Path<String>,
+    Query(selected): Query<Selected>,
+) -> Response {
     api.answer(|cluster| {
         let items = if namespace == "daskhub" {
             pod_items(cluster)
         } else {
             Vec::new()
         };
-        list("PodList", "v1", &items)
+        selected.page(items)
     })
 }
 

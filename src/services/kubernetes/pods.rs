@@ -14,6 +14,9 @@ use super::{Kubernetes, KubernetesError, params};
 /// The most bytes of a pod's log that are kept, from its end. A kubelet rotates at 10 MiB.
 const LOG_LIMIT: usize = 4 * 1024 * 1024;
 
+/// The most pods that are read of one cluster; ten times what the largest course had.
+const PODS_MAX: usize = 5000;
+
 /// A container of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
@@ -67,7 +70,7 @@ pub struct LogAsk {
 }
 
 impl Kubernetes {
-    /// The pods of a namespace, or of all, by name; at most 500.
+    /// The pods of a namespace, or of all, by name; read in pages, at most 5000.
     ///
     /// # Errors
     /// When the API does not answer.
@@ -76,8 +79,17 @@ impl Kubernetes {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        let list = self.call("list pods", api.list(&params())).await?;
-        let mut pods: Vec<PodState> = list.items.iter().map(pod_state).collect();
+        let mut pods: Vec<PodState> = Vec::new();
+        let mut page = params();
+        loop {
+            let list = self.call("list pods", api.list(&page)).await?;
+            pods.extend(list.items.iter().map(pod_state));
+            let next = list.metadata.continue_.filter(|next| !next.is_empty());
+            let Some(next) = next.filter(|_| pods.len() < PODS_MAX) else {
+                break;
+            };
+            page = params().continue_token(&next);
+        }
         pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         Ok(pods)
     }
