@@ -32,7 +32,7 @@ pub use secrets::{MAX_SECRET_BYTES, SecretError, SecretSource};
 pub use sections::{
     Checkin, CloudCredential, CloudKind, Commands, Database, Discord, Dns, Frontend, Helm, Hub,
     HubScheme, Im, Issuers, Log, LogFormat, Operations, Sealing, SealingKey, Templates, Token, Vo,
-    Web,
+    Watch, Web,
 };
 
 /// The longest configuration file, in bytes.
@@ -69,6 +69,8 @@ pub struct Config {
     pub operations: Operations,
     /// Renewals of front ends' tokens.
     pub token: Token,
+    /// What is looked at all the time.
+    pub watch: Watch,
     /// A site's own commands.
     pub commands: Commands,
     /// Logging.
@@ -170,6 +172,7 @@ impl Config {
             sealing: section(&mut table, "sealing", problems),
             operations: section(&mut table, "operations", problems),
             token: section(&mut table, "token", problems),
+            watch: section(&mut table, "watch", problems),
             commands: section(&mut table, "commands", problems),
             log: section(&mut table, "log", problems),
         };

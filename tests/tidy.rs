@@ -27,7 +27,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // So do the commands that change nothing.
     ("looks", &["domain", "store", "services", "operations"]),
-    ("watch", &["domain", "store", "services"]),
+    // It looks through the same bundle of clients as the steps.
+    ("watch", &["domain", "store", "services", "operations"]),
     (
         "chat",
         &[

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use crate::operations::{
 };
 use crate::plans::{PlanSettings, Planner};
 use crate::store::slots::{Slot, SlotHeld};
+use crate::watch::Sampler;
 use crate::web::{self, WebParts};
 
 /// How often tokens that something else renews are read again.
@@ -128,12 +130,7 @@ pub async fn serve(
         .with_context(|| format!("listen on {}", config.web.listen))?;
     let looks = Looks::new(parts.store.clone(), parts.vault.clone(), services.clone());
     let follower = Follower::new(looks, &replica);
-    let watcher = watcher(&parts, &services, &replica);
-    let end_dates = config
-        .discord
-        .channels
-        .first()
-        .map(|channel| EndDates::new(parts.store.clone(), replica.clone(), *channel));
+    let watch = watch(&parts, &services, &replica);
     let runner = runner(&parts, services, (replica, held))
         .woken_by(waker.clone())
         .counted_by(metrics);
@@ -148,11 +145,8 @@ pub async fn serve(
     let reads = read_tokens(tokens, parts.redactor.clone(), ends.clone());
     tasks.spawn("tokens", reads);
     tasks.spawn("operations", runner.run(ends.clone()));
-    tasks.spawn("token watch", watch(watcher, ends.clone()));
+    watch.spawn(&mut tasks, &ends);
     tasks.spawn("followed logs", follow(follower, ends.clone()));
-    if let Some(end_dates) = end_dates {
-        tasks.spawn("end dates", remind(end_dates, ends.clone()));
-    }
     tasks.spawn("chat", talk(Chat::new(chat), ends.clone()));
     tasks.spawn("pages", show(listener, web, ends.clone()));
     let first = tasks.running.join_next().await;
@@ -277,21 +271,39 @@ fn runner(parts: &Parts, services: Arc<Services>, slot: (String, SlotHeld)) -> R
     Runner::new(options, store, vault, parts.redactor.clone(), services)
 }
 
-fn watcher(parts: &Parts, services: &Arc<Services>, replica: &str) -> TokenWatcher {
-    let (store, vault) = (parts.store.clone(), parts.vault.clone());
-    TokenWatcher::new(store, vault, services.clone(), replica.to_owned())
+/// What looks all the time and changes nothing.
+struct Watch {
+    tokens: TokenWatcher,
+    sampler: Sampler,
+    end_dates: Option<EndDates>,
 }
 
-/// Looks after the end dates of clusters until the bot ends.
-async fn remind(end_dates: EndDates, ended: CancellationToken) -> anyhow::Result<()> {
-    end_dates.run(ended).await;
-    Ok(())
+fn watch(parts: &Parts, services: &Arc<Services>, replica: &str) -> Watch {
+    let (store, vault) = (&parts.store, &parts.vault);
+    let channel = parts.config.discord.channels.first();
+    let replica = || replica.to_owned();
+    Watch {
+        tokens: TokenWatcher::new(store.clone(), vault.clone(), services.clone(), replica()),
+        sampler: Sampler::new(
+            store.clone(),
+            vault.clone(),
+            services.clone(),
+            replica(),
+            parts.config.watch.sample,
+        ),
+        end_dates: channel.map(|channel| EndDates::new(store.clone(), replica(), *channel)),
+    }
 }
 
-/// Looks after the tokens of front ends until the bot ends.
-async fn watch(watcher: TokenWatcher, ended: CancellationToken) -> anyhow::Result<()> {
-    watcher.run(ended).await;
-    Ok(())
+impl Watch {
+    /// Each runs until the bot ends.
+    fn spawn(self, tasks: &mut Tasks, ends: &CancellationToken) {
+        tasks.spawn("token watch", self.tokens.run(ends.clone()).map(Ok));
+        tasks.spawn("samples", self.sampler.run(ends.clone()).map(Ok));
+        if let Some(end_dates) = self.end_dates {
+            tasks.spawn("end dates", end_dates.run(ends.clone()).map(Ok));
+        }
+    }
 }
 
 async fn listen(

@@ -41,6 +41,7 @@ mod gateway;
 mod handlers;
 mod messages;
 mod parts;
+mod picture;
 mod poster;
 mod reactions;
 mod register;

@@ -244,7 +244,7 @@ pub trait AnswersLooks: Send + Sync {
 #[async_trait]
 impl AnswersLooks for Looks {
     async fn status(&self, name: &str) -> Result<Option<Report>, LookError> {
-        Looks::status(self, name).await
+        Box::pin(Looks::status(self, name)).await
     }
 
     async fn overview(&self) -> Result<Report, LookError> {

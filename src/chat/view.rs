@@ -40,6 +40,9 @@ pub(crate) const FILE_BYTES: usize = 10 * 1024 * 1024;
 /// The most buttons in a row, and rows.
 const ROW: usize = 5;
 
+/// The name of the file that is shown below the card.
+const PICTURE: &str = "chart.png";
+
 const CUT_TEXT: &str = "… (whole text in the file)";
 
 /// How good or bad it is; the colour of the embed.
@@ -115,6 +118,8 @@ pub(crate) struct View {
     pub(crate) card: Option<Card>,
     pub(crate) buttons: Vec<Button>,
     pub(crate) files: Vec<File>,
+    /// A PNG below the card.
+    pub(crate) picture: Option<Vec<u8>>,
     pub(crate) mention_users: Vec<DiscordUserId>,
     pub(crate) mention_roles: Vec<DiscordRoleId>,
     /// Whether an edit leaves everything but the buttons as it was posted.
@@ -143,7 +148,8 @@ impl View {
         self.content = cut(&self.content, CONTENT);
         self.card = self.card.map(fit_card);
         self.buttons.truncate(ROW * ROW);
-        self.files.truncate(FILES);
+        self.files
+            .truncate(FILES - usize::from(self.picture.is_some()));
         for file in &mut self.files {
             if file.content.len() > FILE_BYTES {
                 file.content = last_bytes(&file.content, FILE_BYTES).to_owned();
@@ -191,14 +197,26 @@ impl View {
     }
 
     fn attachments(&self) -> Vec<CreateAttachment> {
-        self.files
+        let files = self
+            .files
             .iter()
-            .map(|file| CreateAttachment::bytes(file.content.as_bytes(), file.name.clone()))
-            .collect()
+            .map(|file| CreateAttachment::bytes(file.content.as_bytes(), file.name.clone()));
+        let picture = self
+            .picture
+            .iter()
+            .map(|png| CreateAttachment::bytes(png.clone(), PICTURE));
+        files.chain(picture).collect()
     }
 
     fn embeds(&self) -> Vec<CreateEmbed> {
-        self.card.iter().map(Card::build).collect()
+        let build = |card: &Card| {
+            let embed = card.build();
+            match self.picture {
+                Some(_) => embed.attachment(PICTURE),
+                None => embed,
+            }
+        };
+        self.card.iter().map(build).collect()
     }
 
     /// The request that posts it.

@@ -90,7 +90,7 @@ fn check_urls(config: &Config, problems: &mut Vec<ConfigProblem>) {
 }
 
 fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
-    let numbers: [(&str, u64, RangeInclusive<u64>); 10] = [
+    let numbers: [(&str, u64, RangeInclusive<u64>); 11] = [
         (
             "database.max_connections",
             config.database.max_connections.into(),
@@ -129,6 +129,7 @@ fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
             1..=86_400,
         ),
         ("token.quiet_s", config.token.quiet.as_secs(), 1..=3600),
+        ("watch.sample_s", config.watch.sample.as_secs(), 1..=120),
     ];
     for (key, value, range) in numbers {
         if !range.contains(&value) {

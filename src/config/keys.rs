@@ -420,6 +420,12 @@ pub(crate) const KEYS: &[Key] = &[
         "seconds",
         "How long the log of CLUES must not say that the token is expired before a renewal is done, 1 to 3600.",
     ),
+    number(
+        "watch.sample_s",
+        "60",
+        "seconds",
+        "The pause between two counts of a cluster's nodes and pods, for the picture in `status`, 1 to 120.",
+    ),
     unset(
         "commands.dir",
         Form::Text,

@@ -481,6 +481,23 @@ impl Default for Token {
     }
 }
 
+/// `[watch]`: what is looked at all the time.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Watch {
+    /// The pause between two counts of a cluster's nodes and pods.
+    #[serde(rename = "sample_s", deserialize_with = "seconds")]
+    pub sample: Duration,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            sample: Duration::from_mins(1),
+        }
+    }
+}
+
 /// `[commands]`: a site's own commands.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -25,6 +25,7 @@ pub mod operation;
 pub mod person;
 pub mod plan;
 pub mod redact;
+pub mod sample;
 pub mod seal;
 pub mod size;
 pub mod time;

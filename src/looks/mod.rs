@@ -20,6 +20,9 @@ pub mod values;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
+use crate::domain::sample::Sample;
 use crate::operations::Services;
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Store, StoreError};
@@ -52,6 +55,19 @@ pub struct Report {
     pub hint: Option<String>,
     /// Text files, by name.
     pub files: Vec<(String, String)>,
+    /// What a picture below it shows.
+    pub chart: Option<Chart>,
+}
+
+/// The counts of a cluster over its last hours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chart {
+    /// Oldest first.
+    pub samples: Vec<Sample>,
+    /// How many hours it shows.
+    pub hours: u8,
+    /// Its right edge.
+    pub until: DateTime<Utc>,
 }
 
 impl Report {
@@ -64,6 +80,7 @@ impl Report {
             fields: Vec::new(),
             hint: None,
             files: Vec::new(),
+            chart: None,
         }
     }
 

@@ -1,14 +1,20 @@
 //! `status` and `list`: one cluster at one look, and all of them.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{LookError, Looks, Report, Tone};
+use super::token::ends;
+use super::{Chart, LookError, Looks, Report, Tone};
 use crate::domain::cluster::{Cluster, Phase};
+use crate::domain::sample::Sample;
 use crate::operations::services::address_of;
-use crate::services::checkin::read_expiry;
-use crate::services::kubernetes::Kubernetes;
+use crate::services::checkin::{read_expiry, read_facts};
+use crate::services::ec3::Ec3;
+use crate::services::frontend::Frontend;
+use crate::services::kubernetes::{Kubernetes, KubernetesError, NodeState, PodState, sample};
 
 /// How long an outside system may take before it is said to be unknown.
 const LOOK_LIMIT: Duration = Duration::from_secs(8);
@@ -16,6 +22,29 @@ const LOOK_LIMIT: Duration = Duration::from_secs(8);
 /// The bot's own token lives about an hour and something outside renews it in time; one that ends
 /// sooner than this was not renewed.
 const TOKEN_SOON_MIN: i64 = 5;
+
+/// How many hours the picture shows.
+const CHART_HOURS: u8 = 6;
+
+/// What only the front end knows, in words.
+struct Inside {
+    nodes: String,
+    pods: String,
+    token: String,
+    now: Option<Sample>,
+}
+
+impl Inside {
+    /// The same words for all of it.
+    fn all(words: &str) -> Self {
+        Self {
+            nodes: words.to_owned(),
+            pods: words.to_owned(),
+            token: words.to_owned(),
+            now: None,
+        }
+    }
+}
 
 impl Looks {
     /// One look at a cluster; `None` if there is none of this name.
@@ -30,10 +59,11 @@ impl Looks {
         let open = operations
             .first()
             .filter(|operation| !operation.state.is_final());
-        let (im, nodes, hub) = tokio::join!(
+        let now = self.store.clock().now();
+        let (im, inside, hub) = tokio::join!(
             self.im_state(&cluster),
-            self.nodes(&cluster),
-            self.hub(&cluster)
+            self.inside(&cluster),
+            self.hub(&cluster, now)
         );
         let tone = match (cluster.phase, hub.0) {
             (Phase::Running, true) => Tone::Good,
@@ -47,12 +77,14 @@ impl Looks {
             format!("https://{}/", cluster.host),
         )
         .field("Hub", hub.1)
-        .field("Nodes", nodes)
+        .field("Nodes", inside.nodes)
+        .field("Pods", inside.pods)
         .field("Infrastructure", im)
         .field("Chart", version(cluster.chart_version.as_deref()))
         .field("Kubernetes", version(cluster.kubernetes_version.as_deref()))
         .field("Revision", cluster.revision.to_string())
-        .field("The bot's own token", self.token(self.store.clock().now()))
+        .field("The cluster's token", inside.token)
+        .field("The bot's own token", self.token(now))
         .field("Owner", format!("<@{}>", cluster.owner))
         .field(
             "Until",
@@ -67,7 +99,7 @@ impl Looks {
             report = report.field("Contact", contact.clone());
         }
         for lock in self.store.locks(cluster.id).await? {
-            report = report.field("Lock", lock.in_words(self.store.clock().now()));
+            report = report.field("Lock", lock.in_words(now));
         }
         if let Some(open) = open {
             report = report.field(
@@ -80,7 +112,25 @@ impl Looks {
                 ),
             );
         }
+        report.chart = Some(self.chart(&cluster, now, inside.now).await?);
         Ok(Some(report))
+    }
+
+    /// The last hours, with what was just seen.
+    async fn chart(
+        &self,
+        cluster: &Cluster,
+        until: DateTime<Utc>,
+        last: Option<Sample>,
+    ) -> Result<Chart, LookError> {
+        let from = until - TimeDelta::hours(CHART_HOURS.into());
+        let mut samples = self.store.samples_since(cluster.id, from).await?;
+        samples.extend(last);
+        Ok(Chart {
+            samples,
+            hours: CHART_HOURS,
+            until,
+        })
     }
 
     /// Every cluster, a line each, from the store alone.
@@ -114,34 +164,52 @@ impl Looks {
         }
     }
 
-    async fn nodes(&self, cluster: &Cluster) -> String {
+    /// What the front end and its Kubernetes say, over one connection.
+    async fn inside(&self, cluster: &Cluster) -> Inside {
         if cluster.host_key.is_none() {
-            return "none yet".to_owned();
+            return Inside::all("none yet");
         }
-        let look = async {
-            let frontend = self
-                .services
-                .frontend(cluster, &self.vault)
-                .await
-                .map_err(|error| error.for_people())?;
-            let kubernetes = Kubernetes::connect(frontend)
-                .await
-                .map_err(|e| e.to_string())?;
-            kubernetes.nodes().await.map_err(|e| e.to_string())
+        let open = self.services.frontend(cluster, &self.vault);
+        let frontend = match tokio::time::timeout(LOOK_LIMIT, open).await {
+            Ok(Ok(frontend)) => frontend,
+            Ok(Err(error)) => return Inside::all(&format!("unknown: {}", error.for_people())),
+            Err(_elapsed) => return Inside::all("unknown: the front end does not answer"),
         };
-        match tokio::time::timeout(LOOK_LIMIT, look).await {
-            Ok(Ok(nodes)) => {
-                let ready = nodes.iter().filter(|node| node.ready).count();
-                let workers = nodes.iter().filter(|node| !node.is_control_plane).count();
-                let s = if workers == 1 { "" } else { "s" };
-                format!("{ready} of {} ready, {workers} worker{s}", nodes.len())
-            }
+        let token = Ec3::of(&frontend);
+        let (kubernetes, token) = tokio::join!(
+            tokio::time::timeout(LOOK_LIMIT, self.nodes_and_pods(frontend.clone())),
+            tokio::time::timeout(LOOK_LIMIT, token.auth())
+        );
+        let now = self.store.clock().now();
+        let mut inside = match kubernetes {
+            Ok(Ok((nodes, pods))) => Inside {
+                nodes: node_words(&nodes),
+                pods: pod_words(&pods),
+                token: String::new(),
+                now: Some(sample(now, &nodes, &pods)),
+            },
+            Ok(Err(error)) => Inside::all(&format!("unknown: {error}")),
+            Err(_elapsed) => Inside::all("unknown: Kubernetes does not answer"),
+        };
+        inside.token = match token {
+            Ok(Ok(auth)) => ends(read_facts(&auth.token()).as_ref(), now),
             Ok(Err(error)) => format!("unknown: {error}"),
-            Err(_) => "unknown: the front end does not answer".to_owned(),
-        }
+            Err(_elapsed) => "unknown: the front end does not answer".to_owned(),
+        };
+        inside
     }
 
-    async fn hub(&self, cluster: &Cluster) -> (bool, String) {
+    async fn nodes_and_pods(
+        &self,
+        frontend: Arc<Frontend>,
+    ) -> Result<(Vec<NodeState>, Vec<PodState>), KubernetesError> {
+        let kubernetes = Kubernetes::connect(frontend).await?;
+        let namespace = &self.services.settings.helm.namespace;
+        let nodes = kubernetes.nodes().await?;
+        Ok((nodes, kubernetes.pods(Some(namespace)).await?))
+    }
+
+    async fn hub(&self, cluster: &Cluster, now: DateTime<Utc>) -> (bool, String) {
         let Ok(address) = address_of(cluster) else {
             return (false, "none yet".to_owned());
         };
@@ -150,7 +218,11 @@ impl Looks {
             Ok(Ok(check)) => {
                 let version = check.version.as_deref().unwrap_or("of unknown version");
                 let certificate = check.certificate_expires_at.map_or_else(String::new, |at| {
-                    format!(", certificate until {}", at.format("%Y-%m-%d"))
+                    let days = (at - now).num_days();
+                    format!(
+                        ", certificate for {days} days, until {}",
+                        at.format("%Y-%m-%d")
+                    )
                 });
                 (true, format!("answers, JupyterHub {version}{certificate}"))
             }
@@ -182,6 +254,45 @@ fn token_words(ends: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
     }
 }
 
+fn node_words(nodes: &[NodeState]) -> String {
+    let ready = nodes.iter().filter(|node| node.ready).count();
+    let workers = nodes.iter().filter(|node| !node.is_control_plane).count();
+    let s = if workers == 1 { "" } else { "s" };
+    format!("{ready} of {} ready, {workers} worker{s}", nodes.len())
+}
+
+/// `14 running, 2 pending · 5 users online`: the pods of the hub's namespace.
+fn pod_words(pods: &[PodState]) -> String {
+    let mut phases: BTreeMap<String, usize> = BTreeMap::new();
+    for pod in pods {
+        let phase = if pod.terminating {
+            "ending".to_owned()
+        } else {
+            pod.phase.to_lowercase()
+        };
+        *phases.entry(phase).or_default() += 1;
+    }
+    let mut counts: Vec<(String, usize)> = phases.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let counts: Vec<String> = counts
+        .into_iter()
+        .map(|(phase, count)| format!("{count} {phase}"))
+        .collect();
+    let users: BTreeSet<&str> = pods
+        .iter()
+        .filter(|pod| pod.phase == "Running" && !pod.terminating)
+        .filter_map(|pod| pod.user.as_deref())
+        .collect();
+    let online = match users.len() {
+        1 => "1 user online".to_owned(),
+        users => format!("{users} users online"),
+    };
+    if counts.is_empty() {
+        return "none".to_owned();
+    }
+    format!("{} · {online}", counts.join(", "))
+}
+
 fn version(version: Option<&str>) -> String {
     version.unwrap_or("not yet").to_owned()
 }
@@ -209,10 +320,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pods_are_counted_by_state_and_users_by_their_servers() {
+        let pod = |phase: &str, user: Option<&str>, terminating| PodState {
+            phase: phase.to_owned(),
+            user: user.map(str::to_owned),
+            terminating,
+            ..PodState::default()
+        };
+        assert_eq!(pod_words(&[]), "none");
+        let pods = [
+            pod("Running", None, false),
+            pod("Running", Some("ana"), false),
+            // A named server of the same person.
+            pod("Running", Some("ana"), false),
+            pod("Pending", Some("ben"), false),
+            pod("Running", Some("eva"), true),
+        ];
+        assert_eq!(
+            pod_words(&pods),
+            "3 running, 1 ending, 1 pending · 1 user online"
+        );
+    }
+
+    #[test]
     fn an_end_says_whose_and_who_sees_to_it() {
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
-        let in_minutes =
-            |minutes| token_words(Some(now + chrono::TimeDelta::minutes(minutes)), now);
+        let in_minutes = |minutes| token_words(Some(now + TimeDelta::minutes(minutes)), now);
         assert_eq!(
             in_minutes(60),
             "the access token with which the bot uses IM ends <t:1790003600:R>"

@@ -154,7 +154,8 @@ fn report(
     ))
 }
 
-fn ends(facts: Option<&TokenFacts>, now: DateTime<Utc>) -> String {
+/// When a token ends, in words.
+pub(super) fn ends(facts: Option<&TokenFacts>, now: DateTime<Utc>) -> String {
     match facts {
         None => format!("does not read: see {AUTH_FILE}"),
         Some(facts) => {

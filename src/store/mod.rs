@@ -19,6 +19,7 @@ pub mod messages;
 pub mod operations;
 pub mod plans;
 pub mod revisions;
+pub mod samples;
 pub mod secrets;
 pub mod slots;
 pub mod vault;

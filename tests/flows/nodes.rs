@@ -36,7 +36,7 @@ async fn does(scene: &Scene, typed: &str, plan: &str, told: &str) {
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn nodes_are_shown_in_one_table_and_powered_through_clues(pool: PgPool) {
-    let scene = Scene::start(pool).await;
+    let scene = Scene::start_set(pool, &[("WATCH_SAMPLE_S", "1")]).await;
     scene.keeps_dns_secret(HOST).await;
     let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
     scene.person("ana").runs(&deploy).await.answer().await;
@@ -128,5 +128,34 @@ async fn nodes_are_shown_in_one_table_and_powered_through_clues(pool: PgPool) {
     assert_eq!(vms().len(), 2);
     let servers = world.front_ends.servers(&id);
     assert_eq!(servers, [("eva".to_owned(), Some("wn1".to_owned()))]);
+    is_seen_at_one_look(&scene, &id).await;
     scene.nothing_unexpected();
+}
+
+/// `status` counts more pods than one answer of the API holds, and shows the last hours.
+async fn is_seen_at_one_look(scene: &Scene, id: &str) {
+    let world = &scene.world;
+    for n in 0..600 {
+        let size = ServerSize {
+            cpu_milli: 400_000,
+            memory: 1_000_000_000,
+        };
+        let user = format!("guest-{n}");
+        world.front_ends.start_server(id, &user, size);
+    }
+    let vic = scene.person("vic");
+    let status = vic.runs("/pangeo status name:geo").await.answer().await;
+    for seen in [
+        "600 pending",
+        "1 user online",
+        "certificate for",
+        "ends <t:",
+    ] {
+        assert!(status.says(seen), "{seen}: {}", status.text());
+    }
+    let picture = &status.attachments[0];
+    assert_eq!(picture.filename, "chart.png");
+    assert_eq!(status.embeds[0]["image"]["url"], "attachment://chart.png");
+    let png = world.discord.file(picture.id).unwrap();
+    assert!(png.starts_with(b"\x89PNG"));
 }

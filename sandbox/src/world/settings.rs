@@ -63,9 +63,9 @@ impl World {
                 .role_id(name)
                 .map_or_else(|| "0".to_owned(), |id| id.to_string())
         };
-        let (poll_ms, lease_s, quiet_s) = match self.speed {
-            Speed::Tests => (100, 5, 1),
-            Speed::Watch => (2_000, 15, 15),
+        let (poll_ms, lease_s, quiet_s, sample_s) = match self.speed {
+            Speed::Tests => (100, 5, 1, 60),
+            Speed::Watch => (2_000, 15, 15, 10),
         };
         let dir = self.dir.display();
         let clouds = self.clouds_config();
@@ -113,6 +113,9 @@ poll_ms = {poll_ms}
 
 [token]
 quiet_s = {quiet_s}
+
+[watch]
+sample_s = {sample_s}
 "#,
             application = discord.application_id(),
             guild = discord.guild_id(),

@@ -43,6 +43,7 @@ pub(crate) fn view(
         }),
         buttons: review.into_iter().chain(remedies).collect(),
         files: Vec::new(),
+        picture: None,
         mention_users: notice.mention_users.clone(),
         mention_roles: roles,
         keeps_text: false,

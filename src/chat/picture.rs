@@ -1,0 +1,225 @@
+//! Pictures: a cluster's last hours as a PNG, readable on Discord's dark background.
+//!
+//! Two panels with one axis of time before now, as long as there are samples: pods above, nodes
+//! below. A time without
+//! samples is a gap.
+
+use anyhow::{Context as _, anyhow};
+use chrono::{DateTime, TimeDelta, Utc};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::{FontStyle, register_font};
+
+use crate::domain::sample::Sample;
+
+/// Width and height, in pixels; Discord shows at most 550 wide, twice as much on fine screens.
+const SIZE: (u32, u32) = (1100, 520);
+/// The height of the line of words above a panel.
+const TITLE: i32 = 34;
+/// The background of an embed in Discord's dark theme.
+const BACKGROUND: RGBColor = RGBColor(0x2b, 0x2d, 0x31);
+const GRID: RGBColor = RGBColor(0x45, 0x48, 0x50);
+const WORDS: RGBColor = RGBColor(0xdb, 0xde, 0xe1);
+const RUNNING: RGBColor = RGBColor(0x58, 0xa6, 0xff);
+const PENDING: RGBColor = RGBColor(0xf0, 0xa8, 0x30);
+const NODES: RGBColor = RGBColor(0x3f, 0xc1, 0x7c);
+
+/// The name under which the font is known to plotters.
+const FONT: &str = "sans-serif";
+
+/// The least that the axis shows, in hours: the first samples are no dot at its end.
+const SHORTEST: f64 = 0.25;
+
+/// A pause between samples that is longer than this is a gap.
+const GAP: TimeDelta = TimeDelta::minutes(5);
+
+type Panel<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+
+/// One line of a panel.
+struct Line {
+    name: &'static str,
+    colour: RGBColor,
+    points: Vec<(f64, f64)>,
+}
+
+/// Draws the last `hours` of a cluster; `None` with fewer than two samples.
+///
+/// # Errors
+/// When the drawing fails, which is a fault of ours.
+pub(crate) fn chart(
+    samples: &[Sample],
+    now: DateTime<Utc>,
+    hours: u8,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    if samples.len() < 2 {
+        return Ok(None);
+    }
+    register_font(FONT, FontStyle::Normal, epaint_default_fonts::HACK_REGULAR)
+        .map_err(|_font| anyhow!("the font does not read"))?;
+    let (width, height) = SIZE;
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    {
+        let area = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
+        area.fill(&BACKGROUND).map_err(failed)?;
+        let (upper, lower) = area.split_vertically((60).percent_height());
+        let line = |name, colour, of: fn(&Sample) -> u32| Line {
+            name,
+            colour,
+            points: samples
+                .iter()
+                .map(|sample| (hours_before(sample, now), f64::from(of(sample))))
+                .collect(),
+        };
+        let running = line("pods running", RUNNING, |sample| sample.pods_running);
+        let pending = line("pods pending", PENDING, |sample| sample.pods_pending);
+        let nodes = line("worker nodes ready", NODES, |sample| sample.nodes_ready);
+        let oldest = samples
+            .first()
+            .map_or(0.0, |sample| hours_before(sample, now));
+        let from = oldest.clamp(-f64::from(hours), -SHORTEST);
+        panel(&upper, &[running, pending], from).map_err(failed)?;
+        panel(&lower, &[nodes], from).map_err(failed)?;
+        area.present().map_err(failed)?;
+    }
+    encode(&pixels).map(Some)
+}
+
+fn failed<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> anyhow::Error {
+    anyhow!("{error}").context("draw a chart")
+}
+
+/// Hours before now, at most zero.
+fn hours_before(sample: &Sample, now: DateTime<Utc>) -> f64 {
+    let seconds = (sample.at - now).as_seconds_f64();
+    (seconds / 3600.0).min(0.0)
+}
+
+fn panel<'a>(
+    area: &Panel<'a>,
+    lines: &[Line],
+    from: f64,
+) -> Result<(), DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>> {
+    let highest = lines
+        .iter()
+        .flat_map(|line| line.points.iter().map(|(_, count)| *count))
+        .fold(4.0_f64, f64::max);
+    let font = |size: i32| (FONT, size).into_font().color(&WORDS);
+    let mut chart = ChartBuilder::on(area)
+        .margin_top(TITLE)
+        .margin_right(24)
+        .x_label_area_size(30)
+        .y_label_area_size(60)
+        .build_cartesian_2d(from..0.0, 0.0..highest * 1.1)?;
+    chart
+        .configure_mesh()
+        .light_line_style(BACKGROUND)
+        .bold_line_style(GRID)
+        .axis_style(GRID)
+        .x_labels(7)
+        .y_labels(4)
+        .x_label_style(font(18))
+        .y_label_style(font(18))
+        .x_label_formatter(&|hour| in_hours(*hour))
+        .y_label_formatter(&|count| format!("{count:.0}"))
+        .draw()?;
+    let mut left = 60;
+    for line in lines {
+        for points in without_gaps(&line.points) {
+            let fill = line.colour.mix(0.25);
+            let series =
+                AreaSeries::new(points, 0.0, fill).border_style(line.colour.stroke_width(3));
+            chart.draw_series(series)?;
+        }
+        let last = line.points.last().map_or(0.0, |(_, count)| *count);
+        let words = format!("{} {last:.0}", line.name);
+        let style = (FONT, 20).into_font().color(&line.colour);
+        area.draw_text(&words, &style, (left, 8))?;
+        left += 13 * i32::try_from(words.chars().count()).unwrap_or(0) + 30;
+    }
+    Ok(())
+}
+
+/// `-3 h`, `-20 min`, `now`.
+fn in_hours(hour: f64) -> String {
+    if hour > -0.01 {
+        return "now".to_owned();
+    }
+    if (hour - hour.round()).abs() < 0.01 {
+        return format!("{hour:.0} h");
+    }
+    format!("{:.0} min", hour * 60.0)
+}
+
+/// The runs of points between gaps.
+fn without_gaps(points: &[(f64, f64)]) -> Vec<Vec<(f64, f64)>> {
+    let gap = GAP.as_seconds_f64() / 3600.0;
+    points
+        .chunk_by(|(before, _), (after, _)| after - before <= gap)
+        .map(<[_]>::to_vec)
+        .collect()
+}
+
+fn encode(pixels: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, SIZE.0, SIZE.1);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header().context("begin a PNG")?;
+    writer.write_image_data(pixels).context("write a PNG")?;
+    writer.finish().context("end a PNG")?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(now: DateTime<Utc>, minutes: impl Iterator<Item = i64>) -> Vec<Sample> {
+        minutes
+            .map(|ago| Sample {
+                at: now - TimeDelta::minutes(ago),
+                nodes_ready: 2 + u32::try_from(ago).unwrap() / 90,
+                pods_running: 20 + u32::try_from(ago).unwrap() / 10,
+                pods_pending: u32::from(ago < 60) * 7,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_last_hours_are_a_picture() {
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let shown = samples(now, (0..360).rev().filter(|ago| !(150..200).contains(ago)));
+        let png = chart(&shown, now, 6).unwrap().unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(&png))
+            .read_info()
+            .unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((info.width, info.height), SIZE);
+        let has = |colour: RGBColor| {
+            let RGBColor(red, green, blue) = colour;
+            pixels.chunks(3).any(|pixel| pixel == [red, green, blue])
+        };
+        for colour in [BACKGROUND, RUNNING, PENDING, NODES] {
+            assert!(has(colour), "{colour:?} is missing");
+        }
+    }
+
+    #[test]
+    fn there_is_no_picture_of_nothing() {
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        assert_eq!(chart(&samples(now, 0..1), now, 6).unwrap(), None);
+    }
+
+    #[test]
+    fn times_are_told_as_people_say_them() {
+        let told = [-3.0, -0.1, -0.75, 0.0].map(in_hours);
+        assert_eq!(told, ["-3 h", "-6 min", "-45 min", "now"]);
+    }
+
+    #[test]
+    fn a_time_without_samples_is_a_gap() {
+        let points = [(-1.0, 1.0), (-0.98, 1.0), (-0.5, 1.0)];
+        assert_eq!(without_gaps(&points).len(), 2);
+    }
+}

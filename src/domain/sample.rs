@@ -1,0 +1,17 @@
+//! What a cluster had at a moment: nodes and pods, for the picture of its last hours.
+
+use chrono::{DateTime, Utc};
+
+/// Counts at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Worker nodes that are ready.
+    pub nodes_ready: u32,
+    /// Pods of the hub's namespace that run.
+    pub pods_running: u32,
+    /// Pods of the hub's namespace that wait; placeholders are not counted, since they wait on
+    /// purpose.
+    pub pods_pending: u32,
+}

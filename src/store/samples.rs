@@ -1,0 +1,85 @@
+//! What clusters had, minute by minute.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Store, StoreError, doing};
+use crate::domain::ids::ClusterId;
+use crate::domain::sample::Sample;
+
+/// How long a sample stays.
+const KEPT: TimeDelta = TimeDelta::days(1);
+
+struct Row {
+    at: DateTime<Utc>,
+    nodes_ready: i32,
+    pods_running: i32,
+    pods_pending: i32,
+}
+
+impl From<Row> for Sample {
+    fn from(row: Row) -> Self {
+        Self {
+            at: row.at,
+            nodes_ready: row.nodes_ready.unsigned_abs(),
+            pods_running: row.pods_running.unsigned_abs(),
+            pods_pending: row.pods_pending.unsigned_abs(),
+        }
+    }
+}
+
+impl Store {
+    /// Keeps a sample; one of the same moment stays as it is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn keep_sample(&self, cluster: ClusterId, sample: &Sample) -> Result<(), StoreError> {
+        let count = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
+        sqlx::query!(
+            "insert into samples (cluster_id, at, nodes_ready, pods_running, pods_pending)
+             values ($1, $2, $3, $4, $5) on conflict do nothing",
+            cluster.as_uuid(),
+            sample.at,
+            count(sample.nodes_ready),
+            count(sample.pods_running),
+            count(sample.pods_pending)
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(doing("kept a sample"))?;
+        Ok(())
+    }
+
+    /// The samples of a cluster from a moment on, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn samples_since(
+        &self,
+        cluster: ClusterId,
+        from: DateTime<Utc>,
+    ) -> Result<Vec<Sample>, StoreError> {
+        let rows = sqlx::query_as!(
+            Row,
+            "select at, nodes_ready, pods_running, pods_pending from samples
+             where cluster_id = $1 and at >= $2 order by at",
+            cluster.as_uuid(),
+            from
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read samples"))?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+
+    /// Forgets samples that are older than a day.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_old_samples(&self) -> Result<(), StoreError> {
+        sqlx::query!("delete from samples where at < $1", self.clock.now() - KEPT)
+            .execute(&self.pool)
+            .await
+            .map_err(doing("forgot old samples"))?;
+        Ok(())
+    }
+}
