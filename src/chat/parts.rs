@@ -16,9 +16,9 @@ use crate::commands::{Catalogue, Command, Complete};
 use crate::config::DiscordLogin;
 use crate::domain::deploy::CheckinInstance;
 use crate::domain::health::Health;
-use crate::domain::ids::{DiscordChannelId, DiscordMessageId, DiscordRoleId};
+use crate::domain::ids::{DiscordChannelId, DiscordMessageId, DiscordRoleId, OperationId};
 use crate::domain::links::OperationLinks;
-use crate::domain::logs::LogWish;
+use crate::domain::logs::{LogWish, Pick};
 use crate::domain::metrics::Metrics;
 use crate::domain::names::HostName;
 use crate::domain::person::Person;
@@ -197,6 +197,12 @@ pub trait AnswersLooks: Send + Sync {
     /// When the database fails.
     async fn logs(&self, name: &str, wish: &LogWish) -> Result<Option<LogAnswer>, LookError>;
 
+    /// The end of an operation's log.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn operation_log(&self, id: OperationId, pick: &Pick) -> Result<LogAnswer, LookError>;
+
     /// How a host name is.
     ///
     /// # Errors
@@ -261,6 +267,10 @@ impl AnswersLooks for Looks {
 
     async fn logs(&self, name: &str, wish: &LogWish) -> Result<Option<LogAnswer>, LookError> {
         Looks::logs(self, name, wish).await
+    }
+
+    async fn operation_log(&self, id: OperationId, pick: &Pick) -> Result<LogAnswer, LookError> {
+        Looks::operation_log(self, id, pick).await
     }
 
     async fn dns_check(&self, host: &HostName) -> Result<Report, LookError> {

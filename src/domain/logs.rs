@@ -8,11 +8,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::ids::{DiscordUserId, LogViewId};
 use super::redact::{RedactStream, Redactor};
 
 /// The most lines that are picked.
@@ -171,6 +169,13 @@ pub struct LogWish {
     pub source: LogSource,
     /// The pod, for [`LogSource::Pod`].
     pub pod: Option<super::names::PodName>,
+    /// Which of its lines.
+    pub pick: Pick,
+}
+
+/// Which lines of a log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pick {
     /// How many lines at most, from its end.
     pub lines: usize,
     /// Only what was written within this time.
@@ -179,41 +184,9 @@ pub struct LogWish {
     pub grep: Option<Pattern>,
 }
 
-/// A log that is followed for some minutes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogView {
-    /// Its id.
-    pub id: LogViewId,
-    /// The name of the cluster.
-    pub cluster: String,
-    /// The word of its [`LogSource`].
-    pub source: String,
-    /// The pod, for [`LogSource::Pod`].
-    pub pod: Option<String>,
-    /// The pattern of its lines.
-    pub grep: Option<String>,
-    /// Who asked for it.
-    pub asked_by: DiscordUserId,
-    /// When it ends.
-    pub follow_until: DateTime<Utc>,
-    /// When it ended.
-    pub ended_at: Option<DateTime<Utc>>,
-    /// Why it ended, if not by its time.
-    pub problem: Option<String>,
-}
-
-/// A line of a followed log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogViewLine {
-    /// Its number; later lines have higher ones, with gaps.
-    pub line: i64,
-    /// The text, without secrets.
-    pub text: String,
-}
-
 /// Lines of a log as they are written, without secrets.
 pub struct Forward<'a> {
-    wish: &'a LogWish,
+    pick: &'a Pick,
     stream: RedactStream,
     /// The beginning of a line whose end has not come.
     begun: Vec<u8>,
@@ -221,9 +194,9 @@ pub struct Forward<'a> {
 
 impl<'a> Forward<'a> {
     /// At the beginning of a line.
-    pub fn new(wish: &'a LogWish, redactor: &Redactor) -> Self {
+    pub fn new(pick: &'a Pick, redactor: &Redactor) -> Self {
         Self {
-            wish,
+            pick,
             stream: redactor.stream(),
             begun: Vec::new(),
         }
@@ -240,7 +213,7 @@ impl<'a> Forward<'a> {
         };
         let rest = self.begun.split_off(last + 1);
         let whole = std::mem::replace(&mut self.begun, rest);
-        let is_wanted = |line: &&str| self.wish.grep.as_ref().is_none_or(|grep| grep.is_in(line));
+        let is_wanted = |line: &&str| self.pick.grep.as_ref().is_none_or(|grep| grep.is_in(line));
         let whole = String::from_utf8_lossy(&whole);
         whole.lines().filter(is_wanted).map(cut_line).collect()
     }
@@ -322,7 +295,7 @@ fn is_klog(head: &str, levels: &[char]) -> bool {
 /// Picks the last lines of a log that is given in chunks, newest first.
 #[derive(Debug)]
 pub struct Picker<'a> {
-    wish: &'a LogWish,
+    pick: &'a Pick,
     redactor: &'a Redactor,
     /// Lines before this are too old; they begin with a time that sorts as text.
     oldest: Option<String>,
@@ -335,9 +308,9 @@ pub struct Picker<'a> {
 
 impl<'a> Picker<'a> {
     /// A picker that has seen nothing. `oldest` is compared with the time in the lines of CLUES.
-    pub fn new(wish: &'a LogWish, redactor: &'a Redactor, oldest: Option<String>) -> Self {
+    pub fn new(pick: &'a Pick, redactor: &'a Redactor, oldest: Option<String>) -> Self {
         Self {
-            wish,
+            pick,
             redactor,
             oldest,
             picked: Vec::new(),
@@ -350,7 +323,7 @@ impl<'a> Picker<'a> {
     /// Whether an older chunk would add nothing.
     pub fn is_full(&self) -> bool {
         self.reached_oldest
-            || self.picked.len() >= self.wish.lines.min(MAX_LINES)
+            || self.picked.len() >= self.pick.lines.min(MAX_LINES)
             || self.bytes >= MAX_PICKED
     }
 
@@ -372,7 +345,7 @@ impl<'a> Picker<'a> {
                 return;
             }
             if self
-                .wish
+                .pick
                 .grep
                 .as_ref()
                 .is_some_and(|grep| !grep.is_in(line))
@@ -456,17 +429,15 @@ fn cut_line(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn wish(lines: usize, grep: Option<&str>) -> LogWish {
-        LogWish {
-            source: LogSource::Clues,
-            pod: None,
+    fn wish(lines: usize, grep: Option<&str>) -> Pick {
+        Pick {
             lines,
             since: None,
             grep: grep.map(|text| Pattern::parse(text).unwrap()),
         }
     }
 
-    fn pick(wish: &LogWish, oldest: Option<&str>, chunks: &[&str]) -> Vec<String> {
+    fn pick(wish: &Pick, oldest: Option<&str>, chunks: &[&str]) -> Vec<String> {
         let redactor = Redactor::new();
         let mut picker = Picker::new(wish, &redactor, oldest.map(str::to_owned));
         for chunk in chunks {

@@ -17,6 +17,7 @@ pub mod health;
 pub mod ids;
 pub mod links;
 pub mod lock;
+pub mod log_view;
 pub mod logs;
 pub mod message;
 pub mod metrics;

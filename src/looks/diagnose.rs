@@ -16,7 +16,7 @@ use crate::domain::diagnosis::{
     Amount, Cause, Look, Seen, SeenClues, SeenKubernetes, SeenNode, SeenQuota, SeenToken, Verdict,
     WaitingPod, judge_all,
 };
-use crate::domain::logs::{LogSource, LogWish, Picker};
+use crate::domain::logs::{Pick, Picker};
 use crate::services::checkin::read_expiry;
 use crate::services::clues::{Clues, CluesError};
 use crate::services::ec3::{AUTH_FILE, Ec3};
@@ -124,9 +124,7 @@ impl Looks {
     }
 
     async fn recent_clues_lines(&self, frontend: &Frontend) -> Result<Vec<String>, Stopped> {
-        let wish = LogWish {
-            source: LogSource::Clues,
-            pod: None,
+        let wish = Pick {
             lines: 2000,
             since: Some(RECENT),
             grep: None,

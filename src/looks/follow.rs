@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::Looks;
 use super::logs::{CLUES_LOG, Stopped, is_meant, with_causes};
 use crate::domain::cluster::Cluster;
-use crate::domain::logs::{Forward, LogSource, LogView, LogWish, Pattern};
+use crate::domain::log_view::LogView;
+use crate::domain::logs::{Forward, LogSource, LogWish, Pattern, Pick};
 use crate::domain::names::PodName;
 use crate::services::kubernetes::{Kubernetes, LogAsk, PodState};
 use crate::store::StoreError;
@@ -54,6 +55,8 @@ pub struct Follower {
 struct Position {
     /// The byte in a file, or in IM's log.
     byte: Option<u64>,
+    /// The number of the last line that our operations wrote.
+    line: Option<i64>,
     /// When a pod wrote its last line that was read.
     time: Option<DateTime<Utc>>,
 }
@@ -111,7 +114,7 @@ impl Follower {
             let problem = Some("the log is not one that can be followed");
             return store.end_log_view(view.id, problem).await;
         };
-        let mut lines = Forward::new(&wish, self.looks.vault.redactor());
+        let mut lines = Forward::new(&wish.pick, self.looks.vault.redactor());
         let (mut position, mut kept, mut failed) = (Position::default(), 0, 0);
         let mut until = view.follow_until;
         // The last line that a replica before us kept.
@@ -172,11 +175,10 @@ impl Follower {
         match wish.source {
             LogSource::Clues => self.read_file(&cluster, position).await,
             LogSource::Im => self.read_im(&cluster, position).await,
-            LogSource::Helm
-            | LogSource::Hub
-            | LogSource::Proxy
-            | LogSource::Gateway
-            | LogSource::Pod => self.read_pods(&cluster, wish, position).await,
+            LogSource::Helm => self.read_helm(&cluster, position).await,
+            LogSource::Hub | LogSource::Proxy | LogSource::Gateway | LogSource::Pod => {
+                self.read_pods(&cluster, wish, position).await
+            }
         }
     }
 
@@ -204,6 +206,17 @@ impl Follower {
         } else {
             text.into_owned()
         })
+    }
+
+    async fn read_helm(
+        &self,
+        cluster: &Cluster,
+        position: &mut Position,
+    ) -> Result<String, Stopped> {
+        let (lines, last) = self.looks.helm_lines(cluster, position.line).await?;
+        let is_first = position.line.replace(last).is_none();
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        Ok(if is_first { last_lines(&text) } else { text })
     }
 
     async fn read_im(&self, cluster: &Cluster, position: &mut Position) -> Result<String, Stopped> {
@@ -307,8 +320,10 @@ fn wish_of(view: &LogView) -> Option<LogWish> {
     Some(LogWish {
         source: LogSource::from_word(&view.source)?,
         pod,
-        lines: MAX_LINES,
-        since: None,
-        grep,
+        pick: Pick {
+            lines: MAX_LINES,
+            since: None,
+            grep,
+        },
     })
 }

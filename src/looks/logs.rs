@@ -15,9 +15,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::{LookError, Looks};
 use crate::domain::cluster::Cluster;
-use crate::domain::logs::{LogSource, LogWish, Picker};
+use crate::domain::ids::OperationId;
+use crate::domain::logs::{LogSource, LogWish, Pick, Picker};
 use crate::domain::operation::LogLine;
 use crate::operations::StepError;
 use crate::services::clues::CluesError;
@@ -48,6 +51,9 @@ const SEARCH_LINES: usize = 100_000;
 /// How many operations are looked through for helm's output, and lines of each.
 const OPERATIONS: i64 = 10;
 const OPERATION_LINES: i64 = 20_000;
+
+/// How many lines of an operation are looked at when its log begins to be followed.
+const LATELY: i64 = 500;
 
 /// What was found of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -166,11 +172,11 @@ impl Looks {
 
     async fn clues_log(&self, cluster: &Cluster, wish: &LogWish) -> Result<LogAnswer, Stopped> {
         let frontend = self.open_frontend(cluster).await?;
-        let oldest = match wish.since {
+        let oldest = match wish.pick.since {
             Some(since) => Some(self.local_time(&frontend, since).await?),
             None => None,
         };
-        let mut picker = Picker::new(wish, self.vault.redactor(), oldest);
+        let mut picker = Picker::new(&wish.pick, self.vault.redactor(), oldest);
         let searched = read_backwards(&frontend, CLUES_LOG, &mut picker).await?;
         let mut notes = vec![format!("`{CLUES_LOG}`, {}", in_bytes(searched.size))];
         if searched.gave_up {
@@ -204,11 +210,8 @@ impl Looks {
             .store
             .recent_operations(Some(&name), OPERATIONS)
             .await?;
-        let oldest = wish
-            .since
-            .and_then(|since| chrono::TimeDelta::from_std(since).ok())
-            .map(|since| self.store.clock().now() - since);
-        let mut picker = Picker::new(wish, self.vault.redactor(), None);
+        let oldest = self.oldest(&wish.pick);
+        let mut picker = Picker::new(&wish.pick, self.vault.redactor(), None);
         for operation in operations {
             if picker.is_full() || operation.cluster != cluster.id {
                 continue;
@@ -224,9 +227,7 @@ impl Looks {
                     .await?;
                 let is_new = |line: &&LogLine| oldest.is_none_or(|oldest| line.at >= oldest);
                 for line in lines.iter().filter(is_new) {
-                    let at = line.at.format("%Y-%m-%dT%H:%M:%SZ");
-                    let short = operation.id.short();
-                    let _written = writeln!(text, "{at} [{short} {}] {}", line.step, line.text);
+                    let _written = writeln!(text, "{}", helm_line(operation.id, line));
                 }
             }
             picker.older(&text);
@@ -243,6 +244,80 @@ impl Looks {
             Err(error @ Stopped::Look(_)) => return Err(error),
         }
         Ok(answer)
+    }
+
+    /// The end of what an operation wrote.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn operation_log(
+        &self,
+        id: OperationId,
+        pick: &Pick,
+    ) -> Result<LogAnswer, LookError> {
+        let oldest = self.oldest(pick);
+        let mut picker = Picker::new(pick, self.vault.redactor(), None);
+        let mut before = i64::MAX;
+        while !picker.is_full() {
+            let lines = self
+                .store
+                .log_lines_before(id, before, OPERATION_LINES)
+                .await?;
+            let Some(first) = lines.first() else { break };
+            before = first.line;
+            let is_new = |line: &&LogLine| oldest.is_none_or(|oldest| line.at >= oldest);
+            let mut text = String::new();
+            for line in lines.iter().filter(is_new) {
+                let at = line.at.format("%Y-%m-%dT%H:%M:%SZ");
+                let _written = writeln!(text, "{at} [{}] {}", line.step, line.text);
+            }
+            picker.older(&text);
+            if oldest.is_some_and(|oldest| first.at < oldest) {
+                break;
+            }
+        }
+        Ok(LogAnswer {
+            lines: picker.finish(),
+            ..LogAnswer::default()
+        })
+    }
+
+    /// The first moment that is wanted.
+    fn oldest(&self, pick: &Pick) -> Option<DateTime<Utc>> {
+        let since = TimeDelta::from_std(pick.since?).ok()?;
+        Some(self.store.clock().now() - since)
+    }
+
+    /// What our operations wrote while helm ran, after a line or lately; oldest first. Also the
+    /// number of the last line that was looked at.
+    pub(super) async fn helm_lines(
+        &self,
+        cluster: &Cluster,
+        after: Option<i64>,
+    ) -> Result<(Vec<String>, i64), StoreError> {
+        let name = cluster.name.to_string();
+        let operations = self
+            .store
+            .recent_operations(Some(&name), OPERATIONS)
+            .await?;
+        let mut new = Vec::new();
+        let mut last = after.unwrap_or(0);
+        for operation in operations.iter().filter(|one| one.cluster == cluster.id) {
+            let id = operation.id;
+            let lines = match after {
+                Some(after) => {
+                    self.store
+                        .log_lines_after(id, after, OPERATION_LINES)
+                        .await?
+                }
+                None => self.store.log_lines_before(id, i64::MAX, LATELY).await?,
+            };
+            last = lines.last().map_or(last, |line| last.max(line.line));
+            let of_helm = lines.iter().filter(|line| runs_helm(&line.step));
+            new.extend(of_helm.map(|line| (line.line, helm_line(id, line))));
+        }
+        new.sort_by_key(|(line, _)| *line);
+        Ok((new.into_iter().map(|(_, text)| text).collect(), last))
     }
 
     async fn helm_history(&self, cluster: &Cluster) -> Result<Vec<String>, Stopped> {
@@ -280,7 +355,7 @@ impl Looks {
         } else {
             &log.text
         };
-        let mut picker = Picker::new(wish, self.vault.redactor(), None);
+        let mut picker = Picker::new(&wish.pick, self.vault.redactor(), None);
         picker.older(text);
         let mut notes = vec![format!(
             "contextualisation of `{id}`, {}",
@@ -340,20 +415,20 @@ impl Looks {
             let _written = write!(note, ", {reason}");
         }
         answer.notes.push(note);
-        let lines = if wish.grep.is_some() {
+        let lines = if wish.pick.grep.is_some() {
             SEARCH_LINES
         } else {
-            wish.lines
+            wish.pick.lines
         };
         let ask = LogAsk {
             lines,
-            since: wish.since,
+            since: wish.pick.since,
             timestamps: false,
         };
         let name = container.map(|one| one.name.as_str());
         match kubernetes.pod_log(pod, name, ask).await {
             Ok(text) => {
-                let mut picker = Picker::new(wish, self.vault.redactor(), None);
+                let mut picker = Picker::new(&wish.pick, self.vault.redactor(), None);
                 picker.older(&text);
                 answer.lines.extend(picker.finish());
             }
@@ -372,6 +447,12 @@ fn pod_hint(pod: &PodState) -> String {
         || "wait until it has started".to_owned(),
         |(message, _)| format!("it finds no node: {message}"),
     )
+}
+
+/// A line of ours with the operation and the step that wrote it.
+fn helm_line(operation: OperationId, line: &LogLine) -> String {
+    let at = line.at.format("%Y-%m-%dT%H:%M:%SZ");
+    format!("{at} [{} {}] {}", operation.short(), line.step, line.text)
 }
 
 /// Whether a step of ours runs helm.

@@ -5,16 +5,20 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{Postgres, Transaction};
 
 use super::{Store, StoreError, doing, messages};
 use crate::domain::ids::{DiscordChannelId, DiscordUserId, LogViewId};
-use crate::domain::logs::{LogView, LogViewLine};
+use crate::domain::log_view::{LogView, LogViewLine};
 use crate::domain::message::{MessageKind, Place};
 
 /// How many logs may be followed at once.
 const MAX_OPEN: i64 = 16;
 
-/// How long the lines of a view stay after its end.
+/// How many views may wait for somebody who opens their page.
+const MAX_WAITING: i64 = 1000;
+
+/// How long the lines of a view stay after its end, and how long a view waits.
 const KEPT: TimeDelta = TimeDelta::days(1);
 
 struct Row {
@@ -24,6 +28,7 @@ struct Row {
     pod: Option<String>,
     grep: Option<String>,
     asked_by: i64,
+    waits: bool,
     follow_until: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
     problem: Option<String>,
@@ -38,6 +43,7 @@ impl From<Row> for LogView {
             pod: row.pod,
             grep: row.grep,
             asked_by: DiscordUserId::from_db(row.asked_by),
+            waits: row.waits,
             follow_until: row.follow_until,
             ended_at: row.ended_at,
             problem: row.problem,
@@ -46,6 +52,75 @@ impl From<Row> for LogView {
 }
 
 impl Store {
+    /// Keeps a view that waits until somebody opens its page; false if too many wait.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn keep_log_view(&self, view: &LogView) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query!(
+            "delete from log_views where waits and created_at < $1",
+            self.clock.now() - KEPT
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("forgot views of logs"))?;
+        let kept = self.insert_view(&mut tx, view, MAX_WAITING).await?;
+        tx.commit().await.map_err(doing("committed"))?;
+        Ok(kept)
+    }
+
+    /// Lets a view that waits be followed from now on; nothing if too many are followed already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn wake_log_view(
+        &self,
+        id: LogViewId,
+        until: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update log_views set waits = false, follow_until = $2
+             where id = $1 and waits and ended_at is null
+               and (select count(*) from log_views where ended_at is null and not waits) < $3",
+            id.as_uuid(),
+            until,
+            MAX_OPEN
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(doing("woke a view of a log"))?;
+        Ok(())
+    }
+
+    async fn insert_view(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        view: &LogView,
+        most: i64,
+    ) -> Result<bool, StoreError> {
+        let kept = sqlx::query!(
+            "insert into log_views (id, cluster, source, pod, grep, asked_by, created_at, follow_until, waits)
+             select $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::bigint,
+                    $7::timestamptz, $8::timestamptz, $9::boolean
+             where (select count(*) from log_views where ended_at is null and waits = $9) < $10",
+            view.id.as_uuid(),
+            view.cluster,
+            view.source,
+            view.pod,
+            view.grep,
+            view.asked_by.to_db(),
+            self.clock.now(),
+            view.follow_until,
+            view.waits,
+            most
+        )
+        .execute(&mut **tx)
+        .await
+        .map_err(doing("kept a view of a log"))?;
+        Ok(kept.rows_affected() == 1)
+    }
+
     /// Keeps a new view and tells its two messages; false if too many are open.
     ///
     /// # Errors
@@ -57,25 +132,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut tx = self.begin().await?;
-        let kept = sqlx::query!(
-            "insert into log_views (id, cluster, source, pod, grep, asked_by, created_at, follow_until)
-             select $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::bigint,
-                    $7::timestamptz, $8::timestamptz
-             where (select count(*) from log_views where ended_at is null) < $9",
-            view.id.as_uuid(),
-            view.cluster,
-            view.source,
-            view.pod,
-            view.grep,
-            view.asked_by.to_db(),
-            now,
-            view.follow_until,
-            MAX_OPEN
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(doing("kept a view of a log"))?;
-        if kept.rows_affected() == 0 {
+        if !self.insert_view(&mut tx, view, MAX_OPEN).await? {
             return Ok(false);
         }
         let (head, live) = (head_key(view.id), live_key(view.id));
@@ -108,9 +165,9 @@ impl Store {
             Row,
             r#"update log_views set holder = $1, held_until = $2
                where id = (select id from log_views
-                           where ended_at is null and (held_until is null or held_until < $3)
+                           where ended_at is null and not waits and (held_until is null or held_until < $3)
                            order by created_at limit 1 for update skip locked)
-               returning id as "id: LogViewId", cluster, source, pod, grep, asked_by, follow_until,
+               returning id as "id: LogViewId", cluster, source, pod, grep, asked_by, waits, follow_until,
                          ended_at, problem"#,
             holder,
             now + lease,
@@ -202,7 +259,7 @@ impl Store {
     pub async fn log_view(&self, id: LogViewId) -> Result<Option<LogView>, StoreError> {
         let row = sqlx::query_as!(
             Row,
-            r#"select id as "id: LogViewId", cluster, source, pod, grep, asked_by, follow_until,
+            r#"select id as "id: LogViewId", cluster, source, pod, grep, asked_by, waits, follow_until,
                       ended_at, problem
                from log_views where id = $1"#,
             id.as_uuid()

@@ -3,7 +3,7 @@
 //! | path | what |
 //! |---|---|
 //! | `/logs/<id>` | the page |
-//! | `/logs/<id>/lines?after=<line>` | the next lines as JSON, at most [`PAGE_LINES`]; asked for every two seconds |
+//! | `/logs/<id>/lines?after=<line>` | the next lines as JSON, at most [`PAGE_LINES`]; asked for every two seconds. The first time lets a view that waits be followed |
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, Query, State};
@@ -16,7 +16,7 @@ use super::access::{Denied, LinkQuery};
 use super::operation::{PAGE_LINES, asset, without_controls};
 use crate::domain::ids::LogViewId;
 use crate::domain::links::LinkError;
-use crate::domain::logs::LogView;
+use crate::domain::log_view::{FOLLOWED, LogView};
 
 /// A view whose link was checked.
 pub(super) struct AllowedLog(LogView);
@@ -79,6 +79,7 @@ struct Shown {
     source: String,
     ended: bool,
     problem: Option<String>,
+    waits: bool,
     follow_until: chrono::DateTime<chrono::Utc>,
     lines: Vec<ShownLine>,
 }
@@ -95,6 +96,11 @@ pub(super) async fn lines(
     Query(from): Query<From>,
     AllowedLog(view): AllowedLog,
 ) -> Result<impl IntoResponse, Denied> {
+    if view.waits {
+        let until = state.parts.store.clock().now() + FOLLOWED;
+        let woken = state.parts.store.wake_log_view(view.id, until).await;
+        woken.map_err(|_error| Denied::Unavailable)?;
+    }
     let permit = state.followers.clone().try_acquire_owned();
     let _permit = permit.map_err(|_error| Denied::Busy)?;
     let read = state
@@ -110,6 +116,7 @@ pub(super) async fn lines(
         cluster: view.cluster,
         source: view.pod.unwrap_or(view.source),
         problem: view.problem.as_deref().map(clean),
+        waits: view.waits,
         follow_until: view.follow_until,
         lines: lines
             .iter()

@@ -18,9 +18,11 @@ use pangeo_bot::domain::clock::Clock;
 use pangeo_bot::domain::cluster::Phase;
 use pangeo_bot::domain::deploy::CheckinInstance;
 use pangeo_bot::domain::health::{Gateway, Health};
-use pangeo_bot::domain::ids::{DiscordChannelId, DiscordRoleId, DiscordUserId, PlanId};
+use pangeo_bot::domain::ids::{
+    DiscordChannelId, DiscordRoleId, DiscordUserId, OperationId, PlanId,
+};
 use pangeo_bot::domain::links::{LinkSigner, OperationLinks};
-use pangeo_bot::domain::logs::LogWish;
+use pangeo_bot::domain::logs::{LogWish, Pick};
 use pangeo_bot::domain::metrics::Metrics;
 use pangeo_bot::domain::names::HostName;
 use pangeo_bot::domain::operation::{Operation, OperationState, StepState};
@@ -135,6 +137,10 @@ impl AnswersLooks for Played {
 
     async fn logs(&self, _name: &str, _wish: &LogWish) -> Result<Option<LogAnswer>, LookError> {
         Ok(None)
+    }
+
+    async fn operation_log(&self, _id: OperationId, _pick: &Pick) -> Result<LogAnswer, LookError> {
+        Ok(LogAnswer::default())
     }
 
     async fn dns_check(&self, _host: &HostName) -> Result<Report, LookError> {

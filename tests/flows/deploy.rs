@@ -109,7 +109,7 @@ async fn a_deployed_cluster_is_looked_at_by_who_may_look(pool: PgPool) {
         ),
         (
             &format!("/pangeo logs operation operation:{id}"),
-            vec!["the log of operation"],
+            vec!["Log of operation", "install-daskhub"],
         ),
         (
             "/pangeo dns check host:geo.vm.fedcloud.eu",

@@ -103,7 +103,65 @@ async fn every_log_of_a_cluster_can_be_read_by_who_may_look(pool: PgPool) {
         "{}",
         file(&scene, &answer)
     );
+    shows_a_page_when_it_is_opened(&scene, &answer, &id, hub).await;
+    of_an_operation(&scene).await;
     scene.nothing_unexpected();
+}
+
+/// The link to the page of an answer, for its lines.
+fn page_of(answer: &Message) -> String {
+    let text = answer.text();
+    let mut lines = text.lines();
+    let link = lines.find_map(|line| line.find("http").map(|at| line[at..].to_owned()));
+    link.unwrap().replacen("?", "/lines?", 1)
+}
+
+/// Nothing is followed before somebody opens the page; then the lines come.
+async fn shows_a_page_when_it_is_opened(scene: &Scene, answer: &Message, id: &str, hub: &str) {
+    let open = "select count(*) from log_views where not waits";
+    let followed: i64 = sqlx::query_scalar(open)
+        .fetch_one(&scene.pool)
+        .await
+        .unwrap();
+    assert_eq!(followed, 0);
+    let new = "[E 2026-11-24] spawn: token = abcdef0123456789\n";
+    scene.world.front_ends.pod_says(id, hub, new);
+    let link = page_of(answer);
+    let began = std::time::Instant::now();
+    let mut looks = tokio::time::interval(std::time::Duration::from_millis(200));
+    loop {
+        looks.tick().await;
+        let shown = reqwest::get(&link).await.unwrap().text().await.unwrap();
+        assert!(!shown.contains("abcdef0123456789"), "{shown}");
+        if shown.contains("spawn: token = [redacted]") {
+            break;
+        }
+        assert!(began.elapsed() < crate::scene::PATIENCE, "{shown}");
+    }
+}
+
+/// What the deploy wrote, whole, in part, and what helm wrote of it live.
+async fn of_an_operation(scene: &Scene) {
+    let operation: uuid::Uuid = sqlx::query_scalar("select id from operations")
+        .fetch_one(&scene.pool)
+        .await
+        .unwrap();
+    let typed = format!("/pangeo logs operation operation:{operation}");
+    let whole = vic(scene, &typed).await;
+    let all = file(scene, &whole);
+    assert!(whole.says("```ansi"), "{}", whole.text());
+    assert!(all.contains("[install-daskhub]"), "{all}");
+    let part = vic(scene, &format!("{typed} lines:2 grep:install-daskhub")).await;
+    let expected: Vec<&str> = all
+        .lines()
+        .filter(|line| line.contains("install-daskhub"))
+        .collect();
+    let expected = &expected[expected.len() - 2..];
+    assert_eq!(file(scene, &part).lines().collect::<Vec<_>>(), expected);
+    let none = vic(scene, &format!("{typed} since:1s grep:no-such-thing")).await;
+    assert!(none.says("no lines that match"), "{}", none.text());
+    vic(scene, "/pangeo logs helm name:geo follow:true").await;
+    scene.sees("install-daskhub]").await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -264,11 +322,7 @@ async fn a_log_is_followed_in_a_thread_and_on_its_page_by_whichever_bot_lives(po
         "the lines stand in a thread"
     );
 
-    let link = answer
-        .text()
-        .lines()
-        .find_map(|line| line.find("http").map(|at| line[at..].to_owned()));
-    let link = link.unwrap().replacen("?", "/lines?", 1);
+    let link = page_of(&answer);
     let shown: serde_json::Value = reqwest::get(&link).await.unwrap().json().await.unwrap();
     let lines = shown["lines"].as_array().unwrap();
     let last = lines.last().unwrap()["text"].as_str().unwrap();

@@ -4,7 +4,7 @@ use super::logs::excerpt;
 use super::{reference, when};
 use crate::chat::text::{Clean, cut};
 use crate::chat::view::{Card, Shade, View};
-use crate::domain::logs::{LogView, LogViewLine};
+use crate::domain::log_view::{LogView, LogViewLine};
 
 /// How many lines the message shows at most.
 pub(crate) const SHOWN_LINES: i64 = 60;
@@ -90,6 +90,7 @@ mod tests {
             pod: None,
             grep: Some("a`b".to_owned()),
             asked_by: DiscordUserId(9),
+            waits: false,
             follow_until: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
             ended_at: None,
             problem: None,

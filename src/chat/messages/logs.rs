@@ -2,7 +2,7 @@
 
 use crate::chat::text::{Clean, cut, units};
 use crate::chat::view::{Card, FIELD, File, Shade, View};
-use crate::domain::logs::{LogWish, Severity, severity};
+use crate::domain::logs::{Pick, Severity, severity};
 use crate::looks::logs::LogAnswer;
 
 /// The most of the excerpt, in UTF-16 units; Discord takes 4096 and 6000 in all.
@@ -10,14 +10,22 @@ const EXCERPT: usize = 3600;
 /// The most of a line in the excerpt.
 const LINE: usize = 240;
 
-/// The answer to `/pangeo logs …` of a cluster.
-pub(crate) fn answer(clean: &Clean, cluster: &str, wish: &LogWish, answer: &LogAnswer) -> View {
-    let source = wish.pod.as_ref().map_or_else(
-        || wish.source.as_str().to_owned(),
-        |pod| format!("pod {pod}"),
-    );
+/// The answer to `/pangeo logs …`.
+pub(crate) struct Shown<'a> {
+    pub(crate) title: String,
+    /// The name of the file with all lines.
+    pub(crate) file: String,
+    pub(crate) pick: &'a Pick,
+    pub(crate) answer: &'a LogAnswer,
+    /// A page that shows what is new.
+    pub(crate) link: Option<String>,
+}
+
+/// An excerpt, all lines as a file, and the page.
+pub(crate) fn view(clean: &Clean, shown: Shown<'_>) -> View {
+    let answer = shown.answer;
     let mut text = if answer.lines.is_empty() {
-        nothing(wish)
+        nothing(shown.pick)
     } else {
         excerpt(clean, &answer.lines, "in the file")
     };
@@ -35,8 +43,11 @@ pub(crate) fn answer(clean: &Clean, cluster: &str, wish: &LogWish, answer: &LogA
         let notes: Vec<String> = answer.notes.iter().map(|note| clean.ours(note)).collect();
         fields.push(("From".to_owned(), cut(&notes.join("\n"), FIELD)));
     }
+    if let Some(link) = shown.link {
+        fields.push(("Live page".to_owned(), link));
+    }
     let mut view = View::card(Card {
-        title: cut(&clean.redact(&format!("{cluster}: log of {source}")), 200),
+        title: cut(&clean.redact(&shown.title), 200),
         text,
         shade,
         fields,
@@ -46,16 +57,16 @@ pub(crate) fn answer(clean: &Clean, cluster: &str, wish: &LogWish, answer: &LogA
         let mut content = answer.lines.join("\n");
         content.push('\n');
         view.files.push(File {
-            name: format!("{cluster}-{}.log", wish.source.as_str()),
+            name: shown.file,
             content: clean.redact(&content),
         });
     }
     view
 }
 
-fn nothing(wish: &LogWish) -> String {
+fn nothing(pick: &Pick) -> String {
     let mut text = "no lines".to_owned();
-    if wish.grep.is_some() || wish.since.is_some() {
+    if pick.grep.is_some() || pick.since.is_some() {
         text.push_str(" that match\nhint: give a longer `since`, or another `grep`");
     }
     text
@@ -99,18 +110,23 @@ fn coloured(clean: &Clean, line: &str) -> String {
 mod tests {
     use super::*;
     use crate::chat::view::TEXT;
-    use crate::domain::logs::LogSource;
     use crate::domain::redact::Redactor;
 
-    fn wish() -> LogWish {
-        LogWish {
-            source: LogSource::Hub,
-            pod: None,
-            lines: 100,
-            since: None,
-            grep: None,
+    fn shown<'a>(pick: &'a Pick, answer: &'a LogAnswer) -> Shown<'a> {
+        Shown {
+            title: "geo: log of hub".to_owned(),
+            file: "geo-hub.log".to_owned(),
+            pick,
+            answer,
+            link: None,
         }
     }
+
+    const PICK: Pick = Pick {
+        lines: 100,
+        since: None,
+        grep: None,
+    };
 
     #[test]
     fn the_end_of_the_log_is_shown_in_colours_and_all_of_it_is_a_file() {
@@ -123,7 +139,7 @@ mod tests {
             notes: vec!["pod `hub-1` Running".to_owned()],
             problem: None,
         };
-        let view = answer(&Clean::new(Redactor::new()), "geo", &wish(), &found);
+        let view = view(&Clean::new(Redactor::new()), shown(&PICK, &found));
         let card = view.card.clone().unwrap();
         assert!(card.text.starts_with("… "), "{}", card.text);
         assert!(
@@ -147,7 +163,7 @@ mod tests {
             problem: Some(("no way".to_owned(), "do `that`".to_owned())),
             ..LogAnswer::default()
         };
-        let view = answer(&Clean::new(Redactor::new()), "geo", &wish(), &found);
+        let view = view(&Clean::new(Redactor::new()), shown(&PICK, &found));
         let text = view.card.unwrap().text;
         assert!(text.starts_with("no way\nhint: do `that`\n"), "{text}");
         assert!(view.files.is_empty());

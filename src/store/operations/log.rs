@@ -60,6 +60,31 @@ impl Store {
         .map_err(doing("read a log"))
     }
 
+    /// The last `limit` lines before line `before`, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn log_lines_before(
+        &self,
+        operation: OperationId,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<LogLine>, StoreError> {
+        let mut lines = sqlx::query_as!(
+            LogLine,
+            "select line, at, step, text from operation_log
+             where operation_id = $1 and line < $2 order by line desc limit $3",
+            operation.as_uuid(),
+            before,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read a log"))?;
+        lines.reverse();
+        Ok(lines)
+    }
+
     /// The last `limit` lines that a step wrote, oldest first.
     ///
     /// # Errors

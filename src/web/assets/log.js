@@ -43,7 +43,9 @@ function show(shown) {
   const until = new Date(shown.follow_until).toLocaleTimeString();
   $("state").textContent = shown.ended
     ? shown.problem ? `no longer followed: ${shown.problem}` : "no longer followed"
-    : `followed until ${until}`;
+    : shown.waits
+      ? "begins in some seconds"
+      : `followed until ${until}`;
   for (const { line, text } of shown.lines) {
     log.append(`${text}\n`);
     last = line;
