@@ -345,29 +345,33 @@ impl Runner {
         future: impl Future<Output = Result<T, StepError>>,
     ) -> Result<T, StepError> {
         let lease = self.services.settings.lease;
-        let mut beat = tokio::time::interval(lease / 3);
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        beat.tick().await;
-        let limited = tokio::time::timeout(STEP_LIMIT, future);
-        tokio::pin!(limited);
-        loop {
-            tokio::select! {
-                ended = &mut limited => return ended.unwrap_or_else(|elapsed| {
-                    Err(StepError::Retry {
-                        reason: format!("the step did not answer within {} minutes", STEP_LIMIT.as_secs() / 60),
-                        hint: "look at the log; an outside system hangs".to_owned(),
-                        source: Some(elapsed.into()),
-                    })
-                }),
-                _ = beat.tick() => {
-                    // A database that is away for a moment must not end a step; its result will tell.
-                    let prolonged = self.store.prolong_lease(claim, lease).await;
-                    if let Err(StoreError::Fenced) = prolonged {
-                        return Err(StepError::Store(StoreError::Fenced));
-                    }
+        let limited = async {
+            let ended = tokio::time::timeout(STEP_LIMIT, future).await;
+            ended.unwrap_or_else(|elapsed| {
+                Err(StepError::Retry {
+                    reason: format!(
+                        "the step did not answer within {} minutes",
+                        STEP_LIMIT.as_secs() / 60
+                    ),
+                    hint: "look at the log; an outside system hangs".to_owned(),
+                    source: Some(elapsed.into()),
+                })
+            })
+        };
+        let lost = async {
+            let mut beat = tokio::time::interval(lease / 3);
+            beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            beat.tick().await;
+            loop {
+                beat.tick().await;
+                // A database that is away for a moment must not end a step; its result will tell.
+                let prolonged = self.store.prolong_lease(claim, lease).await;
+                if let Err(error @ StoreError::Fenced) = prolonged {
+                    return StepError::Store(error);
                 }
             }
-        }
+        };
+        unless(lost, limited).await
     }
 
     /// Lets a step look again after a pause, unless it has waited for too long.
@@ -489,6 +493,21 @@ impl Prepared {
     }
 }
 
+/// What `work` ends with, or the error of `lost` if that comes first.
+///
+/// Both go on at the same time: were `work` put aside while the other waits for the database, it
+/// could hold, in an open transaction, the very row that the other waits for, and neither would
+/// ever end.
+async fn unless<T, E>(
+    lost: impl Future<Output = E>,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::select! {
+        ended = work => ended,
+        error = lost => Err(error),
+    }
+}
+
 fn stopped(reason: String, hint: &str) -> Next {
     Next::Rest(
         Rest::Stopped {
@@ -510,6 +529,29 @@ fn back_off(poll: Duration, failures: i32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_beat_that_waits_for_a_row_of_the_step_does_not_stop_the_step() {
+        let row = tokio::sync::Mutex::new(());
+        let pause = tokio::task::yield_now;
+        let beats = async {
+            loop {
+                pause().await;
+                drop(row.lock().await);
+            }
+        };
+        let step = async {
+            for _transaction in 0..5 {
+                let held = row.lock().await;
+                pause().await;
+                pause().await;
+                drop(held);
+            }
+            Ok::<_, ()>(())
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(5), unless(beats, step));
+        assert_eq!(ended.await, Ok(Ok(())), "each waits for the other");
+    }
 
     #[test]
     fn pauses_double_up_to_a_limit() {
