@@ -24,8 +24,9 @@ use crate::services::templates::TemplatesClient;
 use crate::store::secrets::SecretOwner;
 use crate::store::vault::{PRIVATE_KEY, Vault};
 
-/// How many connections to front ends are kept open for the next step.
-const CONNECTIONS_KEPT: usize = 32;
+/// How many connections to front ends are kept open for the next look: one for each of 200 clusters
+/// that a replica watches, and some.
+const CONNECTIONS_KEPT: usize = 256;
 
 /// What the configuration says, as far as steps need it.
 #[derive(Clone, Debug)]
