@@ -9,11 +9,16 @@
 //! | own time in a deploy | from the bot's `/metrics`, before the approval and after the end: the time of all attempts of steps (with what is read and written for them) less the time of all calls to outside systems |
 //! | idle | the process in `/proc`, a minute after its start |
 //! | start to ready | from starting the process to the first 200 of `/readyz`, median of some |
+//! | log of 2 GB | the time from the command to its answer, and the process's memory before and after |
+//! | token on 50 front ends | the time of the step that writes, from the rows; Ansible's playbook on the same front ends right after it |
+//! | status of 100 clusters | the time from the command to its answer; half of the clusters answer |
 //! | redaction | two logs through the redactor, on one core |
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
 mod burst;
 mod deploy;
+mod fleet;
+mod logs;
 mod process;
 mod redaction;
 mod rest;
@@ -24,7 +29,7 @@ use anyhow::Context as _;
 
 use setting::Setting;
 
-/// Measures everything, in about three minutes and a half.
+/// Measures everything, in about five minutes.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     println!("{}", setting::machine()?);
@@ -34,7 +39,9 @@ async fn main() -> anyhow::Result<()> {
     rows.extend(rest::start_to_ready(&mut bot).await?);
     rows.extend(rest::idle(&bot).await?);
     rows.extend(deploy::rows(&setting, &bot).await?);
+    rows.extend(logs::rows(&setting, &bot).await?);
     rows.extend(burst::rows(&setting, &mut bot).await?);
+    rows.extend(fleet::rows(&setting).await?);
     println!("\n{}", table::text(&rows));
     drop(setting);
     Ok(())

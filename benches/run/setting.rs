@@ -62,16 +62,26 @@ impl Setting {
         Ok(Self { world, dir })
     }
 
+    /// The folder of the world, which goes with it.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The release build of the bot, not started yet.
     pub(crate) fn bot(&self) -> anyhow::Result<BotProcess> {
         let any = ([127, 0, 0, 1], 0).into();
-        let url = std::env::var_os("DATABASE_URL")
-            .and_then(|url| url.into_string().ok())
-            .context("set DATABASE_URL to an empty database; `make bench` does")?;
+        let url = database_url()?;
         let settings = self.world.bot_settings("bot", &url, any, "")?;
         let log = Some(self.dir.join("bot.log"));
         Ok(BotProcess::new(find_binary()?, settings, log))
     }
+}
+
+/// Where the bot's rows are.
+pub(crate) fn database_url() -> anyhow::Result<String> {
+    std::env::var_os("DATABASE_URL")
+        .and_then(|url| url.into_string().ok())
+        .context("set DATABASE_URL to an empty database; `make bench` does")
 }
 
 /// A program that was built beside the bot.
