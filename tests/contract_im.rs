@@ -149,6 +149,7 @@ checks!(
     numbers_of_machines_follow_the_template,
     machines_are_stopped_started_and_configured_again,
     without_a_cloud_a_create_is_accepted_and_fails,
+    owners_are_added_one_by_one_and_only_replaced_together,
 );
 
 const RADL: &str = "
@@ -311,11 +312,50 @@ async fn what_belongs_to_others_is_refused(server: Server) {
         owners.len() == 1 && owners[0].starts_with("user-"),
         "{owners:?}"
     );
-    let error = ana
-        .add_owner(&id, &SecretString::from("notajwt"))
+    let error = ana.add_owner(&id, &token("notajwt")).await.unwrap_err();
+    assert!(error.needs_token(), "{error}");
+}
+
+fn token(text: &str) -> ImLogin {
+    ImLogin::Token(TokenCell::new(SecretString::from(text)))
+}
+
+async fn owners_are_added_one_by_one_and_only_replaced_together(server: Server) {
+    let (ana, ben, eva) = (server.new_user(), server.new_user(), server.new_user());
+    let id = ana.create(&Template::radl(RADL)).await.unwrap();
+    let error = ben.add_owner(&id, ben.login()).await.unwrap_err();
+    assert!(matches!(error, ImError::NotOurs { .. }), "{error}");
+    let unknown = InfrastructureId::parse("unknown").unwrap();
+    let error = ana.add_owner(&unknown, ben.login()).await.unwrap_err();
+    assert!(matches!(error, ImError::NotFound { .. }), "{error}");
+
+    ana.add_owner(&id, ben.login()).await.unwrap();
+    ana.add_owner(&id, ben.login()).await.unwrap();
+    // Whoever was added may add others, and sees the infrastructure among the own ones.
+    ben.add_owner(&id, eva.login()).await.unwrap();
+    let all = [&ana, &ben, &eva].map(|im| {
+        let ImLogin::Password { username, .. } = im.login() else {
+            panic!("a user has a password");
+        };
+        username.clone()
+    });
+    assert_eq!(eva.owners(&id).await.unwrap(), all);
+    assert_eq!(eva.list().await.unwrap(), std::slice::from_ref(&id));
+
+    // A bad login replaces nobody.
+    let error = ben
+        .replace_owners(&id, &token("notajwt"))
         .await
         .unwrap_err();
     assert!(error.needs_token(), "{error}");
+    assert_eq!(ana.owners(&id).await.unwrap(), all);
+    ben.replace_owners(&id, ben.login()).await.unwrap();
+    assert_eq!(ben.owners(&id).await.unwrap(), all[1..2]);
+    for other in [&ana, &eva] {
+        let error = other.state(&id).await.unwrap_err();
+        assert!(matches!(error, ImError::NotOurs { .. }), "{error}");
+        assert!(other.list().await.unwrap().is_empty());
+    }
 }
 
 async fn an_infrastructure_lives_and_is_deleted(server: Server) {

@@ -234,6 +234,12 @@ pub trait AnswersLooks: Send + Sync {
     /// When the database fails.
     async fn worker_nodes(&self, name: &str) -> Result<Option<Report>, LookError>;
 
+    /// Who may act on the infrastructure of a cluster; `None` if there is no such cluster.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn owners(&self, name: &str) -> Result<Option<Report>, LookError>;
+
     /// How the access token on a front end is; `None` if there is no such cluster.
     ///
     /// # Errors
@@ -295,6 +301,10 @@ impl AnswersLooks for Looks {
 
     async fn worker_nodes(&self, name: &str) -> Result<Option<Report>, LookError> {
         Box::pin(Looks::worker_nodes(self, name)).await
+    }
+
+    async fn owners(&self, name: &str) -> Result<Option<Report>, LookError> {
+        Looks::owners(self, name).await
     }
 
     async fn token_status(&self, name: &str) -> Result<Option<Report>, LookError> {

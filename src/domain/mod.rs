@@ -23,6 +23,7 @@ pub mod message;
 pub mod metrics;
 pub mod names;
 pub mod operation;
+pub mod owners;
 pub mod person;
 pub mod plan;
 pub mod redact;

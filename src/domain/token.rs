@@ -73,7 +73,8 @@ pub const EVERY_CLUSTER: &str = "every cluster";
 pub struct RenewOptions {
     /// Where the token comes from.
     pub way: RenewBy,
-    /// Whose tokens the front ends have now; the new one must be of the same.
+    /// Whose the new token is; those of the front ends are of the same, unless a target says
+    /// otherwise.
     pub holder: Holder,
     /// The cluster to which the operation and its secrets belong.
     pub anchor: ClusterId,
@@ -94,6 +95,9 @@ pub struct RenewTarget {
     pub name: String,
     /// Its infrastructure, which the token must be allowed to use.
     pub infrastructure: InfrastructureId,
+    /// Whose token is replaced, if it is another person's than the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Holder>,
 }
 
 /// A watch on the token of a front end, as it is kept.

@@ -14,6 +14,7 @@ pub mod follow;
 pub mod logs;
 pub mod nodes;
 mod overview;
+pub mod owners;
 pub mod status;
 pub mod token;
 pub mod values;

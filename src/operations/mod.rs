@@ -22,6 +22,7 @@ pub mod control;
 pub mod end_dates;
 pub mod error;
 pub mod nodes;
+pub mod owners;
 pub mod runner;
 pub mod services;
 pub mod start;

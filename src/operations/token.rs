@@ -12,8 +12,11 @@ use crate::domain::token::{Holder, TokenFacts};
 use crate::services::checkin::{TokenError, read_facts, same_issuer};
 use crate::services::im::ImError;
 
-/// What to do about a token that is not taken.
-const ANOTHER: &str = "log in at https://im.egi.eu as the owner of the infrastructure, copy the access token (Advanced → Settings) and run the command again";
+/// What to do about a token that nobody may use.
+const NEW_ONE: &str = "log in at https://im.egi.eu, copy the access token (Advanced → Settings) and run the command again";
+
+/// What to do about a token of the wrong person.
+const ANOTHER: &str = "log in at https://im.egi.eu as the owner of the infrastructure, copy the access token (Advanced → Settings) and run the command again; or let this person act, too, with `/pangeo owners add`";
 
 impl Services {
     /// What a token says, verified: a configured issuer signed it, and it lives this long.
@@ -28,7 +31,7 @@ impl Services {
     ) -> Result<TokenFacts, StepError> {
         let refused = |error: TokenError| {
             let doing = "the token is not taken";
-            StepError::of_service(error.is_transient(), doing, ANOTHER, error)
+            StepError::of_service(error.is_transient(), doing, NEW_ONE, error)
         };
         let said = read_facts(token).ok_or_else(|| refused(TokenError::NotAToken))?;
         let issuer = self
@@ -39,7 +42,7 @@ impl Services {
         if left <= TimeDelta::zero() {
             let at = facts.ends_at.format("%Y-%m-%d %H:%M");
             let reason = format!("the token is not taken: it expired at {at} UTC");
-            return Err(StepError::needs_human(reason, ANOTHER));
+            return Err(StepError::needs_human(reason, NEW_ONE));
         }
         if left < needed {
             let reason = format!(
@@ -47,7 +50,7 @@ impl Services {
                 left.num_minutes(),
                 needed.num_minutes()
             );
-            return Err(StepError::needs_human(reason, ANOTHER));
+            return Err(StepError::needs_human(reason, NEW_ONE));
         }
         Ok(facts)
     }

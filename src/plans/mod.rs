@@ -11,6 +11,7 @@ mod deploy;
 mod destroy;
 mod flavor_set;
 mod nodes;
+mod owners;
 mod scale;
 mod token_renew;
 mod undo;
@@ -143,6 +144,8 @@ impl Planner {
             "flavor set" => self.draft_flavor_set(command, options).await?,
             "nodes disable" | "nodes enable" | "nodes off" | "nodes on" | "nodes replace"
             | "nodes reset" => self.draft_nodes(command, options).await?,
+            "owners add" => self.draft_owners_add(command, options).await?,
+            "owners remove" => self.draft_owners_remove(command, options).await?,
             "scale" => self.draft_scale(command, options).await?,
             "token renew" => self.draft_token_renew(command, options).await?,
             _ if command.path.group.as_deref() == Some(VALUES_GROUP) => {

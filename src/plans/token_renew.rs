@@ -212,6 +212,7 @@ impl Planner {
                 cluster: cluster.id,
                 name,
                 infrastructure,
+                instead_of: None,
             },
         })
     }
@@ -237,9 +238,10 @@ fn sort(
     (holder, standing, problems)
 }
 
-/// A token is replaced by one of the same person and issuer only.
+/// A token is replaced by one of the same issuer; by one of another person only if it was given, so
+/// that IM was asked with it and lets that person act.
 fn may_be_replaced(
-    one: Standing,
+    mut one: Standing,
     holder: Option<&Holder>,
     is_given: bool,
 ) -> Result<Standing, String> {
@@ -249,6 +251,10 @@ fn may_be_replaced(
             "`{name}`: the token is of the issuer `{}`, but the front end's is of `{}`",
             new.issuer, old.holder.issuer
         )),
+        (Some(old), Some(new)) if old.holder.subject != new.subject && is_given => {
+            one.target.instead_of = Some(old.holder.clone());
+            Ok(one)
+        }
         (Some(old), Some(new)) if old.holder.subject != new.subject => Err(format!(
             "`{name}`: the token is another person's than the front end's: let its owner renew it"
         )),
@@ -282,9 +288,18 @@ fn content(
         );
         format!("- {}: {ends}", one.target.name)
     }));
+    let others = standing
+        .iter()
+        .filter(|one| one.target.instead_of.is_some())
+        .count();
+    let whose = if others == 0 {
+        "the same person"
+    } else {
+        "another person"
+    };
     difference.push(match given {
         Some(given) => format!(
-            "+ the token that was given, of the same person; it ends {}",
+            "+ the token that was given, of {whose}; it ends {}",
             at(&given.facts)
         ),
         None if asked.way == RenewBy::Login => {
@@ -300,6 +315,12 @@ fn content(
         .into_iter()
         .map(|problem| format!("left out: {problem}"))
         .collect();
+    if others > 0 {
+        warnings.push(format!(
+            "the token is another person's than that of {others} front end(s): IM lets them act, \
+             and machines that CLUES adds are made in their name from now on"
+        ));
+    }
     warnings.extend(given.map(|given| {
         format!(
             "approve it before <t:{}:t>: later the token does not live long enough to be written",
@@ -318,7 +339,7 @@ fn at(facts: &TokenFacts) -> String {
     facts.ends_at.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-fn problem(error: &StepError) -> String {
+pub(super) fn problem(error: &StepError) -> String {
     format!("{}; {}", error.for_people(), error.hint())
 }
 
@@ -342,6 +363,7 @@ mod tests {
                 cluster: ClusterId::new(),
                 name: name.to_owned(),
                 infrastructure: InfrastructureId::parse("a1").unwrap(),
+                instead_of: None,
             },
             facts: holder.map(|holder| TokenFacts {
                 holder,

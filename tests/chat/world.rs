@@ -118,6 +118,10 @@ impl AnswersLooks for Played {
         Ok(None)
     }
 
+    async fn owners(&self, _name: &str) -> Result<Option<Report>, LookError> {
+        Ok(None)
+    }
+
     async fn token_status(&self, _name: &str) -> Result<Option<Report>, LookError> {
         Ok(None)
     }

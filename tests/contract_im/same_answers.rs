@@ -19,6 +19,9 @@ const USER: &str = "id = im; type = InfrastructureManager; username = same; pass
                     id = dummy; type = Dummy";
 const OTHER: &str = "type = InfrastructureManager; username = other; password = p";
 
+const OTHER_JSON: &str = "{\"username\": \"other\", \"password\": \"p\"}";
+const SAME_JSON: &str = "{\"username\": \"same\", \"password\": \"p\"}";
+
 fn ask(method: Method, path: &'static str) -> Ask {
     Ask {
         method,
@@ -112,6 +115,32 @@ fn questions() -> Vec<Ask> {
             .body("text/plain", "x")
             .with("accept", "*/*"),
         post("/infrastructures/{id}/authorization").body("application/json", "{\"token\": \"x\"}"),
+        post("/infrastructures/{id}/authorization").body("application/json", "notjson"),
+        post("/infrastructures/{id}/authorization").body("application/json", "{}"),
+        post("/infrastructures/{id}/authorization")
+            .body("application/json", "{\"type\": \"Dummy\"}"),
+        post("/infrastructures/{id}/authorization")
+            .body("application/json", "{\"username\": \"__OPENID__x\"}"),
+        post("/infrastructures/unknown/authorization").body("application/json", OTHER_JSON),
+        post("/infrastructures/{id}/authorization")
+            .body("application/json", OTHER_JSON)
+            .with("authorization", OTHER),
+        post("/infrastructures/{id}/authorization").body("application/json", OTHER_JSON),
+        get("/infrastructures/{id}/authorization").with("authorization", OTHER),
+        // Adding somebody again changes nothing.
+        post("/infrastructures/{id}/authorization?overwrite=0")
+            .body("application/json", OTHER_JSON),
+        get("/infrastructures/{id}/authorization").with("accept", "application/json"),
+        delete("/infrastructures/{id}/authorization"),
+        put("/infrastructures/{id}/authorization"),
+        // The list is replaced: who asks loses it, and gets it back.
+        post("/infrastructures/{id}/authorization?overwrite=1")
+            .body("application/json", OTHER_JSON),
+        get("/infrastructures/{id}/authorization"),
+        post("/infrastructures/{id}/authorization?overwrite=true")
+            .body("application/json", SAME_JSON)
+            .with("authorization", OTHER),
+        get("/infrastructures/{id}/authorization"),
         put("/infrastructures/unknown/reconfigure"),
         put("/infrastructures/{id}/reconfigure?vm_list=x"),
         put("/infrastructures/{id}/reconfigure"),

@@ -19,6 +19,7 @@ const PEOPLE: [(&str, Option<Role>); 4] = [
 fn example(option: &str) -> &'static str {
     match option {
         "host" => "geo.vm.fedcloud.eu",
+        "account" => "zoe",
         "operation" => "0123abcd",
         "path" => "jupyterhub.singleuser.startTimeout",
         "node" => "wn2",

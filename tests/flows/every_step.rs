@@ -136,6 +136,19 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let token = scene.world.checkin.mint_token(BOT_USER, hour).unwrap();
             ana.fills(&modal, &[("token", &token)]).await.answer().await
         }
+        "owners add" => {
+            let typed = format!("/pangeo owners add name:{name}");
+            let modal = ana.runs(&typed).await.modal().await;
+            let hour = chrono::Duration::minutes(60);
+            let token = scene.world.checkin.mint_token("eva", hour).unwrap();
+            ana.fills(&modal, &[("token", &token)]).await.answer().await
+        }
+        "owners remove" => {
+            let view = scene.world.im.infrastructure(&format!("pangeo-{name}"));
+            scene.world.im.let_act(&view.unwrap().id, "zoe");
+            let typed = format!("/pangeo owners remove name:{name} account:zoe");
+            ana.runs(&typed).await.answer().await
+        }
         "values adopt" => {
             changes_by_hand(scene, name);
             let typed = format!("/pangeo values adopt name:{name}");

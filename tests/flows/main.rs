@@ -16,6 +16,7 @@ mod logs;
 mod lost_creates;
 mod metrics;
 mod nodes;
+mod owners;
 mod page;
 mod refused;
 mod scale;

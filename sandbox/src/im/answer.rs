@@ -35,6 +35,7 @@ pub(super) const ADD: Call = call("Error Adding resources");
 pub(super) const DESTROY: Call = call("Error Destroying Inf");
 pub(super) const RECONFIGURE: Call = call("Error reconfiguring infrastructure");
 pub(super) const OWNERS: Call = call("Error modifying infrastructure owner");
+pub(super) const NO_OWNERS: Call = call("Error modifying infrastructure owners");
 pub(super) const VM: Call = call("Error Getting VM. info");
 pub(super) const VM_PROPERTY: Call = call("Error Getting VM. property");
 pub(super) const REMOVE: Call = call("Error Removing resources");

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::answer::{
     self, Failure, NO_SUCH_INFRASTRUCTURE, NO_SUCH_VM, Output, media_types, not_one_of, respond,
 };
-use super::auth::{Authorization, CloudKind, Owner};
+use super::auth::{Authorization, CloudKind, Owner, Refusal};
 use super::design::Design;
 use super::state::{ImState, Infrastructure};
 use super::{Inner, change, life, radl, site, tosca, vm};
@@ -408,15 +408,24 @@ async fn change_owner(
     }
     let types = media_types(&headers, header::CONTENT_TYPE);
     let result = if types.is_empty() || types.iter().any(|t| t == "application/json") {
-        serde_json::from_slice::<Value>(&body)
-            .map_err(|error| Failure::Plain(400, format!("Error parsing auth data: {error}")))
+        serde_json::from_slice::<Value>(&body).map_err(|_not_json| {
+            let text = "Expecting value: line 1 column 1 (char 0)";
+            Failure::Plain(400, format!("Error parsing auth data: {text}"))
+        })
     } else {
         Err(unsupported_media_type(&types))
     };
     let result = result.and_then(|new| {
         im.on(&headers, &id, |i, _| {
             let checkin = im.checkin.as_deref();
-            let owner = Authorization::of_json(&new).owner(checkin)?;
+            let owner = Authorization::of_json(&new).owner(checkin);
+            let owner = owner.map_err(|refusal| match refusal {
+                Refusal::Invalid(text) => {
+                    Failure::Bad(format!("Invalid new infrastructure data provided: {text}"))
+                }
+                other @ (Refusal::NoHeader | Refusal::Other(_)) => other.into(),
+            })?;
+            // IM can take one owner away only by replacing them all.
             if flag(&params, "overwrite", false) {
                 i.owners.clear();
             }
@@ -426,7 +435,13 @@ async fn change_owner(
             Ok(Output::Empty)
         })
     });
-    respond(&headers, answer::OWNERS, None, result)
+    // Its words are not the same for both.
+    let call = if matches!(&result, Err(Failure::Missing(_))) {
+        answer::NO_OWNERS
+    } else {
+        answer::OWNERS
+    };
+    respond(&headers, call, None, result)
 }
 
 async fn read_vm(

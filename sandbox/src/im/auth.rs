@@ -52,7 +52,7 @@ impl Authorization {
     /// A login made from the JSON body of `POST …/authorization`.
     pub(super) fn of_json(body: &serde_json::Value) -> Self {
         let text = |name: &str| body.get(name)?.as_str();
-        let names = ["token", "username", "password"];
+        let names = ["type", "token", "username", "password"];
         let pairs: Vec<(&str, &str)> = names
             .into_iter()
             .filter_map(|name| Some((name, text(name)?)))

@@ -23,6 +23,7 @@ mod ops_list;
 mod ops_resume;
 mod ops_retry;
 mod ops_show;
+mod owners_show;
 mod plan;
 mod status;
 mod token_renew;
@@ -191,6 +192,7 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "ops resume" => ops_resume::run(call).await,
         "ops retry" => ops_retry::run(call).await,
         "ops show" => ops_show::run(call).await,
+        "owners show" => owners_show::run(call).await,
         "status" => status::run(call).await,
         "token status" => token_status::run(call).await,
         "token watch" => token_watch::run(call).await,
@@ -209,7 +211,7 @@ pub(crate) async fn submit(mut call: Call<'_>, values: Values) -> anyhow::Result
         "checkin set-client" => checkin_set_client::submit(call, values).await,
         "destroy" => destroy::submit(call, values).await,
         "dns set-secret" => dns_set_secret::submit(call, values).await,
-        "token renew" => token_renew::submit(call, values).await,
+        "owners add" | "token renew" => token_renew::submit(call, values).await,
         "values edit" => {
             let back = forms::given_back(call.command, &values);
             call.options = call.options.with_form(values);

@@ -11,6 +11,7 @@
 //! A step that has to wait answers [`Progress::Wait`] and is run again
 //! later; it never sleeps.
 
+mod add_owner;
 mod check_dns_name;
 mod check_hub;
 mod check_oidc_client;
@@ -31,6 +32,7 @@ mod reconfigure;
 mod record_revision;
 mod record_worker_counts;
 mod render_values;
+mod replace_owners;
 mod restart_clues;
 mod switch_node;
 mod uninstall_daskhub;
@@ -86,6 +88,8 @@ impl Registry {
             Box::new(obtain_token::ObtainToken),
             Box::new(write_token::WriteToken),
             Box::new(wait_for_refresh_token::WaitForRefreshToken),
+            Box::new(add_owner::AddOwner),
+            Box::new(replace_owners::ReplaceOwners),
             Box::new(uninstall_daskhub::UninstallDaskhub),
             Box::new(delete_infrastructure::DeleteInfrastructure),
             Box::new(clear_dns_name::ClearDnsName),

@@ -305,7 +305,7 @@ async fn check(
         .await?;
     if facts.holder != options.holder {
         return Err(StepError::needs_human(
-            "the new token is another person's than the front end's",
+            "the new token is another person's than the plan says",
             "retry, and log in as the owner of the infrastructure; a pasted token needs a new plan",
         ));
     }

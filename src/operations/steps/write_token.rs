@@ -126,7 +126,7 @@ impl Renewal<'_> {
         let old = ec3.auth().await.map_err(of_ec3)?;
         let log = ec3.expired_lines(0).await.map_err(of_ec3)?;
         if !old.has(self.token) {
-            self.may_replace(&old.token())?;
+            self.may_replace(target, &old.token())?;
             let new = old.with(self.token).map_err(of_ec3)?;
             context.still_ours().await?;
             ec3.write(&old, &new).await.map_err(of_ec3)?;
@@ -152,8 +152,9 @@ impl Renewal<'_> {
 
     /// The token that stands there must be of the person whom the plan names, and the new one must
     /// live until cron has used it.
-    fn may_replace(&self, old: &SecretString) -> Result<(), StepError> {
-        if read_facts(old).is_some_and(|facts| facts.holder != *self.holder) {
+    fn may_replace(&self, target: &RenewTarget, old: &SecretString) -> Result<(), StepError> {
+        let expected = target.instead_of.as_ref().unwrap_or(self.holder);
+        if read_facts(old).is_some_and(|facts| facts.holder != *expected) {
             return Err(StepError::needs_human(
                 "the front end's token is another person's by now: changed meanwhile",
                 "find out who changed it, then run the command again",

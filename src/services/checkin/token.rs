@@ -60,6 +60,14 @@ struct Claims {
     iat: Option<i64>,
 }
 
+/// What the issuer says about the holder of a token.
+#[derive(Deserialize)]
+struct UserInfo {
+    sub: String,
+    name: Option<String>,
+    preferred_username: Option<String>,
+}
+
 impl Claims {
     fn facts(self) -> Option<TokenFacts> {
         Some(TokenFacts {
@@ -122,6 +130,52 @@ impl CheckinClient {
             }
         }
         Err(TokenError::NotSigned)
+    }
+
+    /// The name that IM gives to the holder of a token: it asks the issuer for it, since a name is
+    /// no part of every token (`check_oidc_token` of IM/InfrastructureManager.py).
+    ///
+    /// # Errors
+    /// [`TokenError`] when the issuer does not answer or does not take the token.
+    pub async fn user_name(
+        &self,
+        issuer: &Url,
+        token: &SecretString,
+    ) -> Result<String, TokenError> {
+        Ok(self.calls.count(self.ask_user_name(issuer, token)).await?)
+    }
+
+    async fn ask_user_name(
+        &self,
+        issuer: &Url,
+        token: &SecretString,
+    ) -> Result<String, CheckinError> {
+        let discovery = self.discover(issuer).await?;
+        let request = self
+            .http
+            .get(discovery.userinfo_endpoint)
+            .bearer_auth(token.expose_secret().trim());
+        let response = request
+            .send()
+            .await
+            .map_err(|error| CheckinError::Unreachable {
+                issuer: issuer.clone(),
+                source: error.without_url(),
+            })?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(CheckinError::Status {
+                issuer: issuer.clone(),
+                status: status.as_u16(),
+            });
+        }
+        let body = read(issuer, response).await?;
+        let said: UserInfo =
+            serde_json::from_slice(&body).map_err(|_quotes_it| CheckinError::Discovery {
+                issuer: issuer.clone(),
+                what: "what it says about a person does not read".to_owned(),
+            })?;
+        Ok(said.preferred_username.or(said.name).unwrap_or(said.sub))
     }
 
     async fn keys(&self, issuer: &Url) -> Result<JwkSet, CheckinError> {

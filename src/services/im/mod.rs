@@ -140,6 +140,11 @@ impl ImClient {
         self.credentials.header()
     }
 
+    /// How this client logs in to IM.
+    pub fn login(&self) -> &ImLogin {
+        &self.credentials.login
+    }
+
     /// The same server and login with other clouds.
     #[must_use]
     pub fn with_clouds(&self, clouds: Vec<CloudCredential>) -> Self {
@@ -451,19 +456,49 @@ impl ImClient {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// Lets the person of this access token use the infrastructure too.
+    /// Lets the holder of this login use the infrastructure too; nothing changes if they may
+    /// already.
     ///
     /// # Errors
     /// [`ImError::TokenRefused`] if one of the two tokens is refused.
-    pub async fn add_owner(
+    pub async fn add_owner(&self, id: &InfrastructureId, new: &ImLogin) -> Result<(), ImError> {
+        self.change_owners(id, new, "0").await
+    }
+
+    /// Lets the holder of this login alone use the infrastructure: everybody else loses it. IM can
+    /// take nobody away without taking all others away as well (`change_auth` of
+    /// IM/InfrastructureInfo.py).
+    ///
+    /// # Errors
+    /// As [`ImClient::add_owner`].
+    pub async fn replace_owners(
         &self,
         id: &InfrastructureId,
-        token: &SecretString,
+        only: &ImLogin,
     ) -> Result<(), ImError> {
+        self.change_owners(id, only, "1").await
+    }
+
+    async fn change_owners(
+        &self,
+        id: &InfrastructureId,
+        login: &ImLogin,
+        overwrite: &str,
+    ) -> Result<(), ImError> {
+        let body = match login {
+            ImLogin::Token(cell) => {
+                let token = cell.get().ok_or(CredentialError::NoToken)?;
+                serde_json::json!({ "token": token.expose_secret() })
+            }
+            ImLogin::Password { username, password } => {
+                serde_json::json!({ "username": username, "password": password.expose_secret() })
+            }
+        };
         let path = ["infrastructures", id.as_str(), "authorization"];
         let request = self
             .call(Method::POST, &path)?
-            .json(&serde_json::json!({ "token": token.expose_secret() }));
+            .query(&[("overwrite", overwrite)])
+            .json(&body);
         self.done("POST authorization", request).await
     }
 
