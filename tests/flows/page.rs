@@ -21,6 +21,25 @@ async fn types(browser: &Browser, line: &str) {
     browser.press(keys::ENTER).await.unwrap();
 }
 
+/// Vic types a whole line at once, before any completion has come, and sees the last hours.
+async fn looks_at_it(browser: &Browser, scene: &Scene) {
+    sqlx::query(
+        "insert into samples
+         select id, now() - n * interval '1 minute', 3 - n % 3, 20 + n % 40, greatest(0, n % 90 - 60)
+         from clusters, generate_series(1, 359) n where n not between 140 and 170",
+    )
+    .execute(&scene.pool)
+    .await
+    .unwrap();
+    open_as(browser, scene, "vic").await;
+    types(browser, "/pangeo status name:geo").await;
+    browser
+        .wait_for_text(".message.ephemeral", "users online")
+        .await
+        .unwrap();
+    browser.wait_for("img.embed-image").await.unwrap();
+}
+
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn ana_types_a_deploy_and_ben_reacts_on_the_page(pool: PgPool) {
     let scene = Scene::start(pool).await;
@@ -69,6 +88,7 @@ async fn ana_types_a_deploy_and_ben_reacts_on_the_page(pool: PgPool) {
         .wait_for_text("#side .message", "✓ record-revision")
         .await
         .unwrap();
+    looks_at_it(&browser, &scene).await;
     assert_eq!(
         browser.console_errors().await.unwrap(),
         Vec::<String>::new()

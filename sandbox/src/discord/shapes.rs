@@ -242,13 +242,38 @@ pub(crate) fn given_file(base: &str, channel: Id, file: &Attachment) -> Value {
     })
 }
 
+/// Gives pictures of embeds that name an attached file (`attachment://chart.png`) its address; such
+/// a file is not among the message's attachments any more (Discord, "Using Attachments within
+/// Embeds").
+fn show_pictures(embeds: &mut Value, files: &mut Vec<Value>) {
+    for embed in embeds.as_array_mut().into_iter().flatten() {
+        for place in ["/image/url", "/thumbnail/url"] {
+            let Some(Value::String(url)) = embed.pointer_mut(place) else {
+                continue;
+            };
+            let Some(name) = url.strip_prefix("attachment://") else {
+                continue;
+            };
+            let named = |file: &Value| file.get("filename").and_then(Value::as_str) == Some(name);
+            let Some(at) = files.iter().position(named) else {
+                continue;
+            };
+            let file = files.remove(at);
+            let address = file.get("url").and_then(Value::as_str).unwrap_or_default();
+            address.clone_into(url);
+        }
+    }
+}
+
 /// A message as REST gives it, and whom it mentions; never with its nonce.
 pub(crate) fn message(state: &State, message: &Message) -> Value {
-    let files: Vec<_> = message
+    let mut files: Vec<_> = message
         .attachments
         .iter()
         .map(|file| attachment(&state.base, message, file))
         .collect();
+    let mut embeds = json!(message.embeds);
+    show_pictures(&mut embeds, &mut files);
     let mentions: Vec<_> = message
         .mentions
         .iter()
@@ -260,7 +285,7 @@ pub(crate) fn message(state: &State, message: &Message) -> Value {
         "mentions": mentions,
         "mention_roles": message.mention_roles,
         "attachments": files,
-        "embeds": message.embeds,
+        "embeds": embeds,
         "timestamp": time(message.timestamp),
         "edited_timestamp": message.edited.map(time),
         "flags": message.flags,

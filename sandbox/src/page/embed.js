@@ -18,9 +18,9 @@ export function embed(data) {
   if (data.description) main.append(el("div", { class: "embed-text markup" }, markdown(data.description)));
   if (data.fields?.length) main.append(el("dl", { class: "embed-fields" }, data.fields.map(field)));
   const body = el("div", { class: "embed-body" }, main);
-  if (data.thumbnail?.url) body.append(picture(data.thumbnail.url, "thumbnail", ""));
+  if (data.thumbnail?.url) body.append(picture(data.thumbnail.url, "thumbnail", "") ?? "");
   node.append(body);
-  if (data.image?.url) node.append(picture(data.image.url, "embed-image", data.image.description ?? "Picture"));
+  if (data.image?.url) node.append(picture(data.image.url, "embed-image", data.image.description ?? "Picture") ?? "");
   const footer = footerText(data);
   if (footer) node.append(el("div", { class: "embed-footer" }, withEmoji(footer)));
   return node;

@@ -19,6 +19,8 @@ export class SlashForm {
     this.asked = 0;
     this.timer = 0;
     this.sent = false;
+    // The pill whose completions the list shows.
+    this.suggesting = null;
     this.tail = el("input", { class: "slash-tail", type: "text", autocomplete: "off", spellcheck: "false" });
     this.tail.addEventListener("focus", () => this.showOptional());
     this.tail.addEventListener("input", () => this.onTailInput());
@@ -162,6 +164,8 @@ export class SlashForm {
     const title = [el("b", null, option.name), " ", option.description, option.required ? "" : el("span", { class: "list-hint" }, " optional")];
     clearTimeout(this.timer);
     this.asked += 1;
+    const before = this.suggesting;
+    this.suggesting = null;
     const choices = choicesOf(option);
     if (choices) {
       const typed = pill.input.value.trim().toLowerCase();
@@ -170,7 +174,9 @@ export class SlashForm {
       const active = exact ? choices.findIndex((one) => one.name.toLowerCase() === typed) : 0;
       this.composer.list.show(found.slice(0, SHOWN).map(item), { title, active });
     } else if (option.autocomplete) {
-      if (!this.composer.list.open) this.composer.list.show([], { title });
+      // What the list still shows of another option, or of the command, is no value of this one.
+      if (before !== pill || !this.composer.list.open) this.composer.list.show([], { title });
+      this.suggesting = pill;
       this.timer = setTimeout(() => this.ask(pill, title), DEBOUNCE_MS);
     } else this.composer.list.show([], { title });
   }
@@ -273,6 +279,7 @@ export class SlashForm {
   }
 
   showOptional() {
+    this.suggesting = null;
     const typed = this.tail.value.trim().toLowerCase();
     const found = this.remaining().filter((one) => one.name.includes(typed) || one.description.toLowerCase().includes(typed));
     found.sort((a, b) => Number(b.name.startsWith(typed)) - Number(a.name.startsWith(typed)));
