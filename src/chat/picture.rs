@@ -12,10 +12,12 @@ use plotters::style::{FontStyle, register_font};
 
 use crate::domain::sample::Sample;
 
-/// Width and height, in pixels; Discord shows at most 550 wide, twice as much on fine screens.
-const SIZE: (u32, u32) = (1100, 520);
+/// Width and height, in pixels; Discord shows pictures about 400 wide, more on fine screens.
+const SIZE: (u32, u32) = (800, 460);
 /// The height of the line of words above a panel.
-const TITLE: i32 = 34;
+const TITLE: i32 = 42;
+/// The size of the words above a panel, in pixels, and the width of a letter of the font with it.
+const WORDS_SIZE: (i32, i32) = (26, 16);
 /// The background of an embed in Discord's dark theme.
 const BACKGROUND: RGBColor = RGBColor(0x2b, 0x2d, 0x31);
 const GRID: RGBColor = RGBColor(0x45, 0x48, 0x50);
@@ -106,9 +108,9 @@ fn panel<'a>(
     let font = |size: i32| (FONT, size).into_font().color(&WORDS);
     let mut chart = ChartBuilder::on(area)
         .margin_top(TITLE)
-        .margin_right(24)
-        .x_label_area_size(30)
-        .y_label_area_size(60)
+        .margin_right(28)
+        .x_label_area_size(34)
+        .y_label_area_size(64)
         .build_cartesian_2d(from..0.0, 0.0..highest * 1.1)?;
     chart
         .configure_mesh()
@@ -117,12 +119,12 @@ fn panel<'a>(
         .axis_style(GRID)
         .x_labels(7)
         .y_labels(4)
-        .x_label_style(font(18))
-        .y_label_style(font(18))
+        .x_label_style(font(22))
+        .y_label_style(font(22))
         .x_label_formatter(&|hour| in_hours(*hour))
         .y_label_formatter(&|count| format!("{count:.0}"))
         .draw()?;
-    let mut left = 60;
+    let mut left = 64;
     for line in lines {
         for points in without_gaps(&line.points) {
             let fill = line.colour.mix(0.25);
@@ -132,9 +134,9 @@ fn panel<'a>(
         }
         let last = line.points.last().map_or(0.0, |(_, count)| *count);
         let words = format!("{} {last:.0}", line.name);
-        let style = (FONT, 20).into_font().color(&line.colour);
+        let style = (FONT, WORDS_SIZE.0).into_font().color(&line.colour);
         area.draw_text(&words, &style, (left, 8))?;
-        left += 13 * i32::try_from(words.chars().count()).unwrap_or(0) + 30;
+        left += WORDS_SIZE.1 * i32::try_from(words.chars().count()).unwrap_or(0) + 30;
     }
     Ok(())
 }
