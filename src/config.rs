@@ -31,8 +31,8 @@ pub use environment::environment;
 pub use secrets::{MAX_SECRET_BYTES, SecretError, SecretSource};
 pub use sections::{
     Checkin, CloudCredential, CloudKind, Commands, Database, Discord, Dns, Frontend, Helm, Hub,
-    HubScheme, Im, Issuers, Log, LogFormat, Operations, Sealing, SealingKey, Templates, Token, Vo,
-    Watch, Web,
+    HubScheme, Im, Issuers, Log, LogFormat, Operations, Schedules, Sealing, SealingKey, Templates,
+    Token, Vo, Watch, Web,
 };
 
 /// The longest configuration file, in bytes.
@@ -71,6 +71,8 @@ pub struct Config {
     pub token: Token,
     /// What is looked at all the time.
     pub watch: Watch,
+    /// What runs by itself.
+    pub schedules: Schedules,
     /// A site's own commands.
     pub commands: Commands,
     /// Logging.
@@ -173,6 +175,7 @@ impl Config {
             operations: section(&mut table, "operations", problems),
             token: section(&mut table, "token", problems),
             watch: section(&mut table, "watch", problems),
+            schedules: section(&mut table, "schedules", problems),
             commands: section(&mut table, "commands", problems),
             log: section(&mut table, "log", problems),
         };

@@ -203,6 +203,7 @@ fn chat_parts(
         chart_version: config.helm.default_version.clone(),
         known_charts: config.helm.known_versions.clone(),
         domains: config.dns.domains.clone(),
+        schedules: config.schedules.times(),
     };
     let planner = Planner::new(
         store.clone(),
@@ -224,6 +225,7 @@ fn chat_parts(
                 .collect(),
             domains: config.dns.domains.clone(),
             replica: replica.to_owned(),
+            schedules: config.schedules.times(),
         },
         store: store.clone(),
         vault: vault.clone(),

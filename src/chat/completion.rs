@@ -95,6 +95,14 @@ async fn choices(
             });
             named.collect()
         }
+        Some(Complete::Schedules) => {
+            let schedules = shared.parts.store.schedules(None).await?;
+            let named = schedules.iter().map(|schedule| {
+                let short = schedule.id.short();
+                (format!("{short} {}", schedule.typed()), short)
+            });
+            named.collect()
+        }
         Some(source) => as_choices(shared.parts.plans.complete(source, typed, so_far).await),
         None => as_choices(spec.choices.clone()),
     };

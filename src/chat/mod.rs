@@ -17,6 +17,7 @@
 //! | `dispatch`, `buttons`, `forms`, `completion` | the four kinds of interactions |
 //! | `handlers/` | one file per command |
 //! | `reactions` | what ✅ and ❌ stand at a plan |
+//! | `scheduler` | what runs by itself |
 //! | `poster` | the outbox, posted and edited |
 //! | `rows` | reads what a message is about |
 //! | `messages/` | all words, as pure functions |
@@ -47,6 +48,7 @@ mod reactions;
 mod register;
 mod rest;
 mod rows;
+mod scheduler;
 mod text;
 mod view;
 
@@ -64,6 +66,7 @@ use reactions::{Hints, Reactions};
 pub use register::RegisterError;
 use rest::Rest;
 pub use rest::RestError;
+use scheduler::Scheduler;
 use text::Clean;
 
 use crate::domain::health::Gateway;
@@ -178,6 +181,7 @@ impl Chat {
         tasks.spawn(dispatch::run(Arc::clone(&shared), receiver, all.clone()));
         tasks.spawn(reactions.run(hints, all.clone()));
         tasks.spawn(poster.run(all.clone()));
+        tasks.spawn(Scheduler::new(Arc::clone(&shared)).run(all.clone()));
         tasks.spawn(register::keep_registered(
             shared,
             self.state.subscribe(),

@@ -23,6 +23,7 @@ use crate::domain::metrics::Metrics;
 use crate::domain::names::HostName;
 use crate::domain::person::Person;
 use crate::domain::redact::Redactor;
+use crate::domain::schedule::{ScheduleTimes, ScheduleWish};
 use crate::looks::diagnose::Diagnosis;
 use crate::looks::logs::LogAnswer;
 use crate::looks::values::ValuesLook;
@@ -30,6 +31,7 @@ use crate::looks::{LookError, Looks, Report};
 use crate::operations::{Control, Starter};
 use crate::plans::{PlanError, Planned, Planner};
 use crate::store::Store;
+use crate::store::schedules::Run;
 use crate::store::vault::Vault;
 
 /// Where and as whom the bot is in Discord.
@@ -47,6 +49,8 @@ pub struct Settings {
     pub domains: Vec<HostName>,
     /// This replica's name, unique among those that run.
     pub replica: String,
+    /// When people are told of a run of a schedule, and how late it may be.
+    pub schedules: ScheduleTimes,
 }
 
 impl Settings {
@@ -124,6 +128,15 @@ pub trait MakesPlans: Send + Sync {
         channel: DiscordChannelId,
     ) -> Result<Planned, PlanError>;
 
+    /// Makes the plan of a run of a schedule, with the schedule's grants.
+    ///
+    /// # Errors
+    /// When the database fails, or somebody else took the run over.
+    async fn make_for_run(&self, run: &Run, requester: &Person) -> Result<Planned, PlanError>;
+
+    /// Whether a schedule still runs what was approved.
+    fn is_as_approved(&self, wish: &ScheduleWish) -> bool;
+
     /// Completes a value while a person types.
     async fn complete(
         &self,
@@ -152,6 +165,14 @@ impl MakesPlans for Planner {
         channel: DiscordChannelId,
     ) -> Result<Planned, PlanError> {
         Planner::undo(self, operation, requester, channel).await
+    }
+
+    async fn make_for_run(&self, run: &Run, requester: &Person) -> Result<Planned, PlanError> {
+        Box::pin(Planner::make_for_run(self, run, requester)).await
+    }
+
+    fn is_as_approved(&self, wish: &ScheduleWish) -> bool {
+        Planner::is_as_approved(self, wish)
     }
 
     async fn complete(

@@ -14,6 +14,7 @@ use serenity::all::{
 };
 
 use super::custom_id::RunId;
+use super::messages::schedules::SKIP_COMMAND;
 use super::text::{Clean, cut, cut_with, units};
 use crate::commands::Catalogue;
 use crate::domain::ids::{DiscordRoleId, DiscordUserId};
@@ -98,7 +99,10 @@ impl Button {
     pub(crate) fn runs(catalogue: &Catalogue, prepared: &Prepared) -> Option<Self> {
         Some(Self {
             id: RunId::of(catalogue, prepared)?,
-            label: format!("/pangeo {}", prepared.command).into(),
+            label: match prepared.command.as_str() {
+                SKIP_COMMAND => "Skip this time".into(),
+                command => format!("/pangeo {command}").into(),
+            },
             look: Look::Primary,
         })
     }

@@ -72,6 +72,8 @@ struct RawOperation {
     time_limit: Spanned<String>,
     #[serde(default)]
     under_lock: bool,
+    #[serde(default)]
+    schedulable: bool,
     steps: Vec<Spanned<String>>,
 }
 
@@ -205,6 +207,7 @@ fn operation(raw: RawOperation, report: &mut Report<'_>) -> OperationSpec {
         time_limit: duration(&raw.time_limit, report),
         exclusive: raw.exclusive.into_inner(),
         under_lock: raw.under_lock,
+        schedulable: raw.schedulable,
         steps: raw.steps.into_iter().map(Spanned::into_inner).collect(),
     }
 }

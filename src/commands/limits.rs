@@ -315,6 +315,18 @@ fn check_operation(command: &Command, known_steps: &[&str], report: &mut Report<
             ),
         );
     }
+    if operation.schedulable {
+        let has_file = command.options.iter().any(|o| o.kind == OptionKind::File);
+        let of_cluster = command
+            .option(&operation.exclusive)
+            .is_some_and(|option| option.kind == OptionKind::ClusterName && option.required);
+        if command.modal.is_some() || has_file || !of_cluster {
+            report.add(
+                "exclusive",
+                "`schedulable` needs a command about one cluster, without a form and a file",
+            );
+        }
+    }
     // A command about an operation runs that operation's own steps, backwards.
     let of_an_operation = command
         .option(&operation.exclusive)

@@ -20,6 +20,7 @@ mod limits;
 pub mod options;
 mod shown;
 mod spec;
+pub mod typed;
 pub mod value;
 
 pub use catalogue::{Catalogue, CatalogueErrors, Problem};

@@ -63,6 +63,8 @@ pub struct OperationSpec {
     pub time_limit: Duration,
     /// Whether it may start while its target is locked.
     pub under_lock: bool,
+    /// Whether it may run by a schedule.
+    pub schedulable: bool,
     /// Its steps by name, in order.
     pub steps: Vec<String>,
 }
@@ -76,6 +78,8 @@ pub enum Complete {
     Hosts,
     /// Operations, newest first.
     Operations,
+    /// Schedules that are not over.
+    Schedules,
     /// The clouds of the configuration.
     Credentials,
     /// The images that IM knows at the chosen cloud.
@@ -95,7 +99,7 @@ pub enum Complete {
 impl Complete {
     /// The words that may stand in a command file.
     pub const ALLOWED: &'static str = "clusters, hosts, operations, credentials, site-images, \
-        chart-versions, commands, values-paths, nodes, template:<input>";
+        schedules, chart-versions, commands, values-paths, nodes, template:<input>";
 }
 
 impl FromStr for Complete {
@@ -106,6 +110,7 @@ impl FromStr for Complete {
             "clusters" => Ok(Self::Clusters),
             "hosts" => Ok(Self::Hosts),
             "operations" => Ok(Self::Operations),
+            "schedules" => Ok(Self::Schedules),
             "credentials" => Ok(Self::Credentials),
             "site-images" => Ok(Self::SiteImages),
             "chart-versions" => Ok(Self::ChartVersions),
@@ -361,6 +366,13 @@ impl Command {
         self.operation
             .as_ref()
             .is_some_and(|operation| operation.under_lock)
+    }
+
+    /// Whether it may run by a schedule, without anybody there.
+    pub fn is_schedulable(&self) -> bool {
+        self.operation
+            .as_ref()
+            .is_some_and(|operation| operation.schedulable)
     }
 
     /// Whether it changes nothing.

@@ -90,7 +90,7 @@ fn check_urls(config: &Config, problems: &mut Vec<ConfigProblem>) {
 }
 
 fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
-    let numbers: [(&str, u64, RangeInclusive<u64>); 11] = [
+    let numbers: [(&str, u64, RangeInclusive<u64>); 13] = [
         (
             "database.max_connections",
             config.database.max_connections.into(),
@@ -129,6 +129,16 @@ fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
             1..=86_400,
         ),
         ("token.quiet_s", config.token.quiet.as_secs(), 1..=3600),
+        (
+            "schedules.announce_before_s",
+            config.schedules.announce_before.as_secs(),
+            1..=86_400,
+        ),
+        (
+            "schedules.late_at_most_s",
+            config.schedules.late_at_most.as_secs(),
+            1..=86_400,
+        ),
         ("watch.sample_s", config.watch.sample.as_secs(), 1..=120),
     ];
     for (key, value, range) in numbers {

@@ -426,6 +426,18 @@ pub(crate) const KEYS: &[Key] = &[
         "seconds",
         "The pause between two counts of a cluster's nodes and pods, for the picture in `status`, 1 to 120.",
     ),
+    number(
+        "schedules.announce_before_s",
+        "600",
+        "seconds",
+        "How long before a scheduled run the channel is told, 1 to 86400.",
+    ),
+    number(
+        "schedules.late_at_most_s",
+        "900",
+        "seconds",
+        "How late a scheduled run may start when the bot was away, 1 to 86400; a later one is left out and told.",
+    ),
     unset(
         "commands.dir",
         Form::Text,

@@ -35,6 +35,8 @@ pub enum GrantSource {
     Button,
     /// Taken over from an identical plan.
     Carried,
+    /// Given to the schedule that made the plan.
+    Schedule,
 }
 
 impl GrantSource {
@@ -44,6 +46,7 @@ impl GrantSource {
             GrantSource::Reaction => "reaction",
             GrantSource::Button => "button",
             GrantSource::Carried => "carried",
+            GrantSource::Schedule => "schedule",
         }
     }
 }

@@ -83,6 +83,10 @@ uuid_id!(
     LockId
 );
 uuid_id!(
+    /// One schedule: a command that runs by itself.
+    ScheduleId
+);
+uuid_id!(
     /// One log that is followed.
     LogViewId
 );

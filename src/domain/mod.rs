@@ -28,6 +28,7 @@ pub mod person;
 pub mod plan;
 pub mod redact;
 pub mod sample;
+pub mod schedule;
 pub mod seal;
 pub mod size;
 pub mod time;

@@ -10,6 +10,7 @@ use super::token::ends;
 use super::{Chart, LookError, Looks, Report, Tone};
 use crate::domain::cluster::{Cluster, Phase};
 use crate::domain::sample::Sample;
+use crate::domain::schedule::Schedule;
 use crate::operations::services::address_of;
 use crate::services::checkin::{read_expiry, read_facts};
 use crate::services::ec3::Ec3;
@@ -18,6 +19,9 @@ use crate::services::kubernetes::{Kubernetes, KubernetesError, NodeState, PodSta
 
 /// How long an outside system may take before it is said to be unknown.
 const LOOK_LIMIT: Duration = Duration::from_secs(8);
+
+/// How many locks and schedules of a cluster are listed.
+const LISTED: usize = 3;
 
 /// The bot's own token lives about an hour and something outside renews it in time; one that ends
 /// sooner than this was not renewed.
@@ -101,6 +105,11 @@ impl Looks {
         for lock in self.store.locks(cluster.id).await? {
             report = report.field("Lock", lock.in_words(now));
         }
+        let schedules = self.store.schedules(Some(name)).await?;
+        if !schedules.is_empty() {
+            let lines: Vec<String> = schedules.iter().take(LISTED).map(scheduled).collect();
+            report = report.field("Schedules", lines.join("\n"));
+        }
         if let Some(open) = open {
             report = report.field(
                 "Open operation",
@@ -145,7 +154,18 @@ impl Looks {
                     .hint("deploy one with `/pangeo deploy`"),
             );
         }
-        let lines: Vec<String> = clusters.iter().map(line).collect();
+        let now = self.store.clock().now();
+        let schedules = self.store.schedules(None).await?;
+        let mut lines = Vec::new();
+        for cluster in &clusters {
+            lines.push(line(cluster));
+            let locks = self.store.locks(cluster.id).await?;
+            let locks = locks.iter().take(LISTED);
+            lines.extend(locks.map(|lock| format!("  🔒 {}", lock.in_words(now))));
+            let its = schedules.iter().filter(|one| one.cluster == cluster.id);
+            let its = its.take(LISTED);
+            lines.extend(its.map(|schedule| format!("  ⏰ {}", scheduled(schedule))));
+        }
         let title = match clusters.len() {
             1 => "1 cluster".to_owned(),
             count => format!("{count} clusters"),
@@ -291,6 +311,22 @@ fn pod_words(pods: &[PodState]) -> String {
         return "none".to_owned();
     }
     format!("{} · {online}", counts.join(", "))
+}
+
+/// When a command runs by itself next.
+fn scheduled(schedule: &Schedule) -> String {
+    let at = schedule.next_at.map_or(0, |at| at.timestamp());
+    let skipped = if schedule.is_skipped() {
+        " (skipped)"
+    } else {
+        ""
+    };
+    let typed = schedule.typed().replace('`', "'");
+    format!(
+        "<t:{at}:f>{skipped} `{typed}` (`{}`): {}",
+        schedule.id.short(),
+        schedule.wish.reason
+    )
 }
 
 fn version(version: Option<&str>) -> String {

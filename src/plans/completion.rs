@@ -27,6 +27,7 @@ impl Planner {
             Complete::Clusters => self.cluster_names().await,
             Complete::Hosts => self.hosts().await,
             Complete::Operations => self.operations().await,
+            Complete::Schedules => self.schedules().await,
             Complete::Credentials => self.services.settings.credential_names(),
             Complete::SiteImages => self.site_images(so_far.get("credential")).await,
             Complete::ChartVersions => self.settings.known_charts.clone(),
@@ -124,6 +125,14 @@ impl Planner {
         operations
             .into_iter()
             .map(|operation| operation.id.short())
+            .collect()
+    }
+
+    async fn schedules(&self) -> Vec<String> {
+        let schedules = self.store.schedules(None).await.unwrap_or_default();
+        schedules
+            .into_iter()
+            .map(|schedule| schedule.id.short())
             .collect()
     }
 

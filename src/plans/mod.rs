@@ -13,13 +13,14 @@ mod flavor_set;
 mod nodes;
 mod owners;
 mod scale;
+mod schedule_add;
 mod token_renew;
 mod undo;
 mod values;
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::commands::value::Options;
 use crate::commands::{Catalogue, Command};
@@ -27,9 +28,8 @@ use crate::domain::cluster::{Cluster, Phase};
 use crate::domain::ids::{DiscordChannelId, PlanId};
 use crate::domain::names::HostName;
 use crate::domain::person::Person;
-use crate::domain::plan::{
-    ApprovalRule, Plan, PlanContent, PlanDigest, PlanEssence, PlanFile, PlanState,
-};
+use crate::domain::plan::{Plan, PlanContent, PlanDigest, PlanEssence, PlanFile, PlanState};
+use crate::domain::schedule::{SCHEDULE_COMMAND, ScheduleTimes, ScheduleWish};
 use crate::operations::Services;
 use crate::operations::start::{DEPLOY_COMMAND, UNDO_COMMAND, lock_against};
 use crate::store::vault::{Vault, VaultError};
@@ -78,6 +78,8 @@ pub struct PlanSettings {
     pub known_charts: Vec<String>,
     /// Host names must lie below one of these.
     pub domains: Vec<HostName>,
+    /// When people are told of a run of a schedule.
+    pub schedules: ScheduleTimes,
 }
 
 /// Makes plans.
@@ -136,24 +138,7 @@ impl Planner {
                 "{WAITING_MAX} plans wait for approval already; have some of them decided first"
             )]));
         }
-        let name = command.name();
-        let draft = match name.as_str() {
-            DEPLOY_COMMAND => self.draft_deploy(command, options).await?,
-            "destroy" => self.draft_destroy(command, options).await?,
-            UNDO_COMMAND => self.draft_undo(options).await?,
-            "flavor set" => self.draft_flavor_set(command, options).await?,
-            "nodes disable" | "nodes enable" | "nodes off" | "nodes on" | "nodes replace"
-            | "nodes reset" => self.draft_nodes(command, options).await?,
-            "owners add" => self.draft_owners_add(command, options).await?,
-            "owners remove" => self.draft_owners_remove(command, options).await?,
-            "scale" => self.draft_scale(command, options).await?,
-            "token renew" => self.draft_token_renew(command, options).await?,
-            _ if command.path.group.as_deref() == Some(VALUES_GROUP) => {
-                self.draft_values(command, options).await?
-            }
-            _ => return Err(PlanError::NoPlan { command: name }),
-        };
-        let draft = match draft {
+        let draft = match self.draft(command, options, requester).await? {
             Ok(draft) => self.unless_locked(command, draft).await?,
             Err(problems) => Err(problems),
         };
@@ -164,6 +149,33 @@ impl Planner {
                 .await
                 .map(Planned::Posted),
         }
+    }
+
+    /// What a command would do, looked at now.
+    async fn draft(
+        &self,
+        command: &Command,
+        options: &Options,
+        requester: &Person,
+    ) -> Result<Result<Draft, Vec<String>>, PlanError> {
+        let name = command.name();
+        Ok(match name.as_str() {
+            DEPLOY_COMMAND => self.draft_deploy(command, options).await?,
+            "destroy" => self.draft_destroy(command, options).await?,
+            UNDO_COMMAND => self.draft_undo(options).await?,
+            "flavor set" => self.draft_flavor_set(command, options).await?,
+            "nodes disable" | "nodes enable" | "nodes off" | "nodes on" | "nodes replace"
+            | "nodes reset" => self.draft_nodes(command, options).await?,
+            "owners add" => self.draft_owners_add(command, options).await?,
+            "owners remove" => self.draft_owners_remove(command, options).await?,
+            "scale" => self.draft_scale(command, options).await?,
+            SCHEDULE_COMMAND => self.draft_schedule_add(command, options, requester).await?,
+            "token renew" => self.draft_token_renew(command, options).await?,
+            _ if command.path.group.as_deref() == Some(VALUES_GROUP) => {
+                self.draft_values(command, options).await?
+            }
+            _ => return Err(PlanError::NoPlan { command: name }),
+        })
     }
 
     /// The plan that undoes an operation, as its button asks for it.
@@ -238,10 +250,28 @@ impl Planner {
         requester: &Person,
         channel: DiscordChannelId,
     ) -> Result<PlanId, PlanError> {
+        let files = draft.files.clone();
+        let (plan, remind_at) = self.plan_of(command, draft, requester, channel)?;
+        self.store.insert_plan(&plan, remind_at, &files).await?;
+        Ok(plan.id)
+    }
+
+    /// The plan that waits for approval, and when it reminds.
+    fn plan_of(
+        &self,
+        command: &Command,
+        draft: Draft,
+        requester: &Person,
+        channel: DiscordChannelId,
+    ) -> Result<(Plan, Option<DateTime<Utc>>), PlanError> {
         let no_plan = || PlanError::NoPlan {
             command: command.name(),
         };
         let approvals = command.approvals.as_ref().ok_or_else(no_plan)?;
+        let scheduled: Option<ScheduleWish> = serde_json::from_value(draft.options.clone()).ok();
+        let scheduled = scheduled.and_then(|wish| self.catalogue.get(&wish.command));
+        let inner = scheduled.and_then(|inner| inner.approvals.as_ref());
+        let rule = schedule_add::rule(approvals, &command.name(), inner);
         let now = self.store.clock().now();
         let essence = PlanEssence {
             command: command.name(),
@@ -256,12 +286,7 @@ impl Planner {
             digest: PlanDigest::of(&essence),
             essence,
             content: draft.content,
-            rule: ApprovalRule {
-                needed: approvals.needed,
-                from: approvals.from.clone(),
-                then_ask: approvals.then_ask.clone(),
-                may_force: approvals.force,
-            },
+            rule,
             requester: requester.id,
             channel,
             state: PlanState::Waiting,
@@ -275,9 +300,6 @@ impl Planner {
             reviewed_by: None,
         };
         let remind_at = approvals.remind_after.map(|after| now + delta(after));
-        self.store
-            .insert_plan(&plan, remind_at, &draft.files)
-            .await?;
-        Ok(plan.id)
+        Ok((plan, remind_at))
     }
 }

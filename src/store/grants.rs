@@ -32,6 +32,7 @@ impl TryFrom<GrantRow> for Grant {
                 GrantSource::Reaction,
                 GrantSource::Button,
                 GrantSource::Carried,
+                GrantSource::Schedule,
             ]
             .into_iter()
             .find(|source| source.as_str() == row.source)

@@ -20,6 +20,7 @@ pub mod operations;
 pub mod plans;
 pub mod revisions;
 pub mod samples;
+pub mod schedules;
 pub mod secrets;
 pub mod slots;
 pub mod vault;

@@ -140,58 +140,7 @@ impl Store {
         files: &[PlanFile],
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        sqlx::query!(
-            "select pg_advisory_xact_lock(hashtext($1)) as locked",
-            plan.digest.as_str()
-        )
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(doing("locked a digest"))?;
-        // Locked, so that it neither starts nor ends while its grants are carried over. One that
-        // has expired keeps what it has until the sweep comes; one that was forced starts itself.
-        let identical = sqlx::query_scalar!(
-            r#"select id as "id: PlanId" from plans
-               where digest = $1 and state = 'waiting' and expires_at > $2 and forced_by is null
-               order by created_at desc limit 1 for update"#,
-            plan.digest.as_str(),
-            self.clock.now()
-        )
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(doing("looked for an identical plan"))?;
-        insert_row(&mut tx, plan, remind_at).await?;
-        for file in files {
-            sqlx::query!(
-                "insert into plan_files (plan_id, name, content) values ($1, $2, $3)",
-                plan.id.as_uuid(),
-                file.name,
-                file.content
-            )
-            .execute(&mut *tx)
-            .await
-            .map_err(doing("kept a plan's file"))?;
-        }
-        if let Some(identical) = identical {
-            grants::carry(&mut tx, identical, plan.id, plan.requester).await?;
-            supersede(&mut tx, identical, plan.id).await?;
-        }
-        let now = self.clock.now();
-        let details = serde_json::json!({
-            "command": plan.essence.command,
-            "target": plan.essence.target,
-            "digest": plan.digest.as_str(),
-            "supersedes": identical,
-        });
-        let entry = AuditEntry::by(
-            plan.requester,
-            "plan.requested",
-            plan.id.to_string(),
-            details,
-        );
-        audit::append(&mut tx, now, entry).await?;
-        let place = Place::Channel(plan.channel);
-        let key = format!("plan/{}", plan.id);
-        messages::tell(&mut tx, now, &key, &MessageKind::Plan(plan.id), &place).await?;
+        insert(&mut tx, self.clock.now(), plan, (remind_at, files)).await?;
         tx.commit().await.map_err(doing("committed"))
     }
 
@@ -437,6 +386,73 @@ impl Store {
         tx.commit().await.map_err(doing("committed"))?;
         Ok(true)
     }
+}
+
+/// Keeps a new plan within the caller's transaction; see [`Store::insert_plan`].
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+    plan: &Plan,
+    (remind_at, files): (Option<DateTime<Utc>>, &[PlanFile]),
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "select pg_advisory_xact_lock(hashtext($1)) as locked",
+        plan.digest.as_str()
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(doing("locked a digest"))?;
+    // Locked, so that it neither starts nor ends while its grants are carried over. One that
+    // has expired keeps what it has until the sweep comes; one that was forced starts itself.
+    let identical = sqlx::query_scalar!(
+        r#"select id as "id: PlanId" from plans
+           where digest = $1 and state = 'waiting' and expires_at > $2 and forced_by is null
+           order by created_at desc limit 1 for update"#,
+        plan.digest.as_str(),
+        now
+    )
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(doing("looked for an identical plan"))?;
+    insert_row(&mut *connection, plan, remind_at).await?;
+    for file in files {
+        sqlx::query!(
+            "insert into plan_files (plan_id, name, content) values ($1, $2, $3)",
+            plan.id.as_uuid(),
+            file.name,
+            file.content
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(doing("kept a plan's file"))?;
+    }
+    if let Some(identical) = identical {
+        grants::carry(&mut *connection, identical, plan.id, plan.requester).await?;
+        supersede(&mut *connection, identical, plan.id).await?;
+    }
+    let details = serde_json::json!({
+        "command": plan.essence.command,
+        "target": plan.essence.target,
+        "digest": plan.digest.as_str(),
+        "supersedes": identical,
+    });
+    let entry = AuditEntry::by(
+        plan.requester,
+        "plan.requested",
+        plan.id.to_string(),
+        details,
+    );
+    audit::append(&mut *connection, now, entry).await?;
+    let place = Place::Channel(plan.channel);
+    let key = format!("plan/{}", plan.id);
+    messages::tell(
+        &mut *connection,
+        now,
+        &key,
+        &MessageKind::Plan(plan.id),
+        &place,
+    )
+    .await
 }
 
 async fn insert_row(

@@ -31,6 +31,7 @@ use pangeo_bot::domain::plan::{
     ApprovalRule, Plan, PlanContent, PlanDigest, PlanEssence, PlanFile, PlanState,
 };
 use pangeo_bot::domain::redact::Redactor;
+use pangeo_bot::domain::schedule::{ScheduleTimes, ScheduleWish};
 use pangeo_bot::domain::seal::KeyRing;
 use pangeo_bot::looks::diagnose::Diagnosis;
 use pangeo_bot::looks::logs::LogAnswer;
@@ -41,6 +42,7 @@ use pangeo_bot::operations::{Control, Starter, Waker};
 use pangeo_bot::plans::{PlanError, Planned};
 use pangeo_bot::store::Store;
 use pangeo_bot::store::operations::{Rest, StepEnd};
+use pangeo_bot::store::schedules::Run;
 use pangeo_bot::store::secrets::SecretOwner;
 use pangeo_bot::store::vault::Vault;
 use sandbox::discord::{Discord, DiscordOptions, Message, RateLimits};
@@ -91,6 +93,16 @@ impl MakesPlans for Played {
         Ok(Planned::Refused(vec![
             "played plans are refused".to_owned(),
         ]))
+    }
+
+    async fn make_for_run(&self, _run: &Run, _requester: &Person) -> Result<Planned, PlanError> {
+        Ok(Planned::Refused(vec![
+            "played plans are refused".to_owned(),
+        ]))
+    }
+
+    fn is_as_approved(&self, _wish: &ScheduleWish) -> bool {
+        true
     }
 
     async fn complete(
@@ -287,6 +299,7 @@ impl World {
                 roles: ["operator", "approver", "viewer"].map(role).into(),
                 domains: vec![HostName::parse("vm.fedcloud.eu").unwrap()],
                 replica: "replica-1".to_owned(),
+                schedules: ScheduleTimes::default(),
             },
             store: store.clone(),
             vault: vault.clone(),

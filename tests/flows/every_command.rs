@@ -28,6 +28,9 @@ fn example(option: &str) -> &'static str {
         "version" => "2024.1.1",
         "end" => "2099-01-01",
         "reason" => "Course",
+        "when" => "\"0 8 * * 1-5\"",
+        "command" => "\"scale now:2\"",
+        "schedule" => "0123abcd",
         _ => "geo",
     }
 }

@@ -162,6 +162,7 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let typed = format!("/pangeo flavor set name:{name} cpus:2 memory:3GB");
             ana.runs(&typed).await.answer().await
         }
+        "schedule add" => ana.runs(&scheduled(name)).await.answer().await,
         "scale" => {
             let typed = format!("/pangeo scale name:{name} max:6 now:2");
             ana.runs(&typed).await.answer().await
@@ -185,6 +186,13 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
         .and_then(|id| id.split('`').next());
     let id = id.unwrap_or_else(|| panic!("{command}: no plan in {answer}"));
     scene.plan(&format!("plan {id}")).await
+}
+
+/// A schedule on a cluster of this name, as it is typed.
+fn scheduled(name: &str) -> String {
+    format!(
+        "/pangeo schedule add name:{name} when:\"0 8 * * 1\" command:\"scale max:7\" reason:Course"
+    )
 }
 
 /// A node of a cluster that is so that the command has something to do.

@@ -33,11 +33,23 @@ pub(crate) enum Point<'a> {
     Attempt(&'a str),
     /// The record after it.
     Posted(&'a str),
+    /// The plan of a scheduled run, with the schedule's next time.
+    Run,
+    /// The start of the operation of a `scale`.
+    Start,
 }
 
 impl Point<'_> {
     fn condition(self) -> (&'static str, String) {
         match self {
+            Point::Run => (
+                "schedules",
+                "new.last_plan is distinct from old.last_plan".to_owned(),
+            ),
+            Point::Start => (
+                "plans",
+                "new.command = 'scale' and new.state = 'started'".to_owned(),
+            ),
             Point::Step(step, state) => (
                 "steps",
                 format!("new.name = '{step}' and new.state = '{state}' and old.state <> '{state}'"),

@@ -21,6 +21,7 @@ mod page;
 mod refused;
 mod scale;
 mod scene;
+mod schedules;
 mod token;
 mod two_bots;
 mod undo;

@@ -25,6 +25,9 @@ mod ops_retry;
 mod ops_show;
 mod owners_show;
 mod plan;
+mod schedule_list;
+mod schedule_remove;
+mod schedule_skip;
 mod status;
 mod token_renew;
 mod token_status;
@@ -193,6 +196,9 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "ops retry" => ops_retry::run(call).await,
         "ops show" => ops_show::run(call).await,
         "owners show" => owners_show::run(call).await,
+        "schedule list" => schedule_list::run(call).await,
+        "schedule remove" => schedule_remove::run(call).await,
+        "schedule skip" => schedule_skip::run(call).await,
         "status" => status::run(call).await,
         "token status" => token_status::run(call).await,
         "token watch" => token_watch::run(call).await,

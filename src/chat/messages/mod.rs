@@ -17,6 +17,7 @@ pub(crate) mod logs;
 pub(crate) mod notice;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod schedules;
 pub(crate) mod summary;
 
 use std::fmt::Write as _;

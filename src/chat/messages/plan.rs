@@ -190,6 +190,7 @@ fn approvers(grants: &[Grant]) -> String {
         let word = match grant.source {
             GrantSource::Reaction | GrantSource::Button => format!("<@{}>", grant.user),
             GrantSource::Carried => format!("<@{}> for the identical plan before", grant.user),
+            GrantSource::Schedule => format!("<@{}> with the schedule", grant.user),
         };
         if !words
             .iter()

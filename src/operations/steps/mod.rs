@@ -30,6 +30,7 @@ mod power_off_nodes;
 mod power_on_nodes;
 mod reconfigure;
 mod record_revision;
+mod record_schedule;
 mod record_worker_counts;
 mod render_values;
 mod replace_owners;
@@ -82,6 +83,7 @@ impl Registry {
             Box::new(power_off_nodes::PowerOffNodes),
             Box::new(power_on_nodes::PowerOnNodes),
             Box::new(record_worker_counts::RecordWorkerCounts),
+            Box::new(record_schedule::RecordSchedule),
             Box::new(switch_node::SwitchNode::ENABLE),
             Box::new(switch_node::SwitchNode::DISABLE),
             Box::new(switch_node::SwitchNode::RESET),
