@@ -29,7 +29,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the bot.
-    Serve,
+    Serve {
+        /// A folder of further command files, instead of that of the configuration.
+        #[arg(long)]
+        commands: Option<PathBuf>,
+    },
     /// Check the configuration and every command file, offline.
     Check {
         /// A folder of further command files.
@@ -99,7 +103,11 @@ async fn run() -> anyhow::Result<String> {
         return app::render::render(&load()?, &catalogue, matches, today).await;
     }
     match Arguments::from_arg_matches(&matches)?.command {
-        Command::Serve => serve(Arc::new(load()?)).await,
+        Command::Serve { commands } => {
+            let mut config = load()?;
+            config.commands.dir = commands.or(config.commands.dir);
+            serve(Arc::new(config)).await
+        }
         Command::Check { commands } => {
             let folder = commands.as_deref();
             let report = app::check::check(path.as_deref(), config::environment(), folder, &steps);

@@ -24,11 +24,12 @@ fn roles(roles: &[Role]) -> String {
     words.join(", ")
 }
 
-/// `1 of approver`; empty where nobody is asked.
+/// `1 of approver`, `none` for an operation that nobody has to approve; empty for the others.
 fn approvals(command: &Command) -> String {
     let rule = command.approvals.as_ref();
-    rule.map_or_else(String::new, |rule| {
-        format!("{} of {}", rule.needed, roles(&rule.from))
+    rule.map_or_else(String::new, |rule| match rule.needed {
+        0 => "none".to_owned(),
+        needed => format!("{needed} of {}", roles(&rule.from)),
     })
 }
 

@@ -90,15 +90,17 @@ impl Catalogue {
     /// Everything that is wrong in all files.
     pub fn load(folder: Option<&Path>, known_steps: &[&str]) -> Result<Self, CatalogueErrors> {
         let mut files = built_in_files();
+        let built_in = files.len();
         let mut problems = Vec::new();
         if let Some(folder) = folder {
             add_folder(folder, &mut files, &mut problems);
         }
-        Self::from_files(files, known_steps, problems)
+        Self::from_files((&files, built_in), known_steps, problems)
     }
 
+    /// The files from the number `own_from` on are a site's own.
     fn from_files(
-        files: Vec<(String, String)>,
+        (files, own_from): (&[(String, String)], usize),
         known_steps: &[&str],
         mut problems: Vec<Problem>,
     ) -> Result<Self, CatalogueErrors> {
@@ -107,12 +109,19 @@ impl Catalogue {
             groups: BTreeMap::new(),
             shown: Shown::WHOLE,
         };
-        for (name, text) in &files {
+        for (at, (name, text)) in files.iter().enumerate() {
             if name.rsplit('/').next() == Some(GROUPS) {
                 catalogue.add_groups(name, text, &mut problems);
                 continue;
             }
             match file::read(name.rsplit('/').next().unwrap_or(name), text, known_steps) {
+                Ok(command) if at >= own_from && !command.is_runbook() => {
+                    problems.push(Problem {
+                        file: name.clone(),
+                        line: None,
+                        text: "a site's own command is a runbook: give it `effect = \"operation\"` and `[[steps]]`; anything else needs code".to_owned(),
+                    });
+                }
                 Ok(command) => catalogue.add(name, command, &mut problems),
                 Err(found) => problems.extend(found.into_iter().map(|problem| Problem {
                     file: name.clone(),
@@ -396,14 +405,21 @@ mod tests {
     fn a_sites_own_folder_is_checked_the_same_way() {
         let folder = std::env::temp_dir().join(format!("commands-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir_all(&folder).unwrap();
-        let own = "description = \"Ours\"\neffect = \"reads\"\n[who]\nmay_run = [\"viewer\"]\n";
+        let own = include_str!("../../commands/run.restart-clues.toml");
+        let own = &own.replace("Restart CLUES", "Ours: restart CLUES");
         std::fs::write(folder.join("ours.toml"), own).unwrap();
         let loaded = Catalogue::load(Some(&folder), &named_steps()).unwrap();
         assert!(loaded.get("ours").is_some() && loaded.get("deploy").is_some());
 
         std::fs::write(folder.join("deploy.toml"), own).unwrap();
-        std::fs::write(folder.join("ours.toml"), own.replace("Ours", "")).unwrap();
+        std::fs::write(
+            folder.join("ours.toml"),
+            "description = \"\"\neffect = \"reads\"\n[who]\nmay_run = [\"viewer\"]\n",
+        )
+        .unwrap();
         std::fs::write(folder.join("new.sub.toml"), own).unwrap();
+        let reads = "description = \"Read\"\neffect = \"reads\"\n[who]\nmay_run = [\"viewer\"]\n";
+        std::fs::write(folder.join("run.read.toml"), reads).unwrap();
         let errors = Catalogue::load(Some(&folder), &named_steps())
             .unwrap_err()
             .to_string();
@@ -416,6 +432,10 @@ mod tests {
             "{errors}"
         );
         assert!(errors.contains("`new` is not described"), "{errors}");
+        assert!(
+            errors.contains("run.read.toml: a site's own command is a runbook"),
+            "{errors}"
+        );
 
         std::fs::remove_dir_all(&folder).unwrap();
         let errors = Catalogue::load(Some(&folder), &named_steps())
@@ -437,7 +457,7 @@ mod tests {
         for (n, group) in (0..commands).zip(["a", "b", "c", "d"].into_iter().cycle()) {
             files.push((format!("{group}.{}{n}.toml", "x".repeat(20)), text.clone()));
         }
-        Catalogue::from_files(files, &[], Vec::new())
+        Catalogue::from_files((&files, files.len()), &[], Vec::new())
     }
 
     #[test]

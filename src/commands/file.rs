@@ -9,13 +9,14 @@ use super::{
     catalogue::Problem,
     limits,
     options::parse_value,
+    runbook::RemoteStep,
     spec::{
         Approvals, Command, CommandPath, Complete, Effect, Modal, OperationSpec, OptionKind,
         OptionSpec,
     },
     value::RawValue,
 };
-use crate::domain::person::Role;
+use crate::domain::{person::Role, runbook::Repeat};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +29,8 @@ struct RawCommand {
     options: Vec<RawOption>,
     modal: Option<Spanned<Modal>>,
     operation: Option<RawOperation>,
+    #[serde(default)]
+    steps: Vec<RawStep>,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +77,17 @@ struct RawOperation {
     under_lock: bool,
     #[serde(default)]
     schedulable: bool,
+    #[serde(default)]
     steps: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStep {
+    name: Spanned<String>,
+    run: Vec<String>,
+    time_limit: Spanned<String>,
+    repeat: Repeat,
 }
 
 /// Where in the file things stand, and the problems so far.
@@ -181,7 +194,7 @@ fn build(path: CommandPath, raw: RawCommand, report: &mut Report<'_>) -> Command
             .map(|raw| option(raw, report))
             .collect(),
         modal: raw.modal.map(Spanned::into_inner),
-        operation: raw.operation.map(|raw| operation(raw, report)),
+        operation: operation(raw.operation, raw.steps, report),
         file: report.file.to_owned(),
     }
 }
@@ -198,18 +211,45 @@ fn approvals(raw: RawApprovals, report: &mut Report<'_>) -> Approvals {
     }
 }
 
-fn operation(raw: RawOperation, report: &mut Report<'_>) -> OperationSpec {
+fn operation(
+    raw: Option<RawOperation>,
+    remote: Vec<RawStep>,
+    report: &mut Report<'_>,
+) -> Option<OperationSpec> {
+    let Some(raw) = raw else {
+        if !remote.is_empty() {
+            report.add("description", "`[[steps]]` need `[operation]`");
+        }
+        return None;
+    };
     report.place("exclusive", &raw.exclusive);
-    for step in &raw.steps {
+    if !remote.is_empty() && !raw.steps.is_empty() {
+        let text = "`steps` of `[operation]` and `[[steps]]` exclude each other: a runbook has only steps of its own";
+        report.add("exclusive", text);
+    }
+    for step in raw.steps.iter().chain(remote.iter().map(|one| &one.name)) {
         report.place(format!("step {}", step.get_ref()), step);
     }
-    OperationSpec {
+    let remote: Vec<RemoteStep> = remote
+        .into_iter()
+        .map(|raw| RemoteStep {
+            name: raw.name.into_inner(),
+            run: raw.run,
+            time_limit: duration(&raw.time_limit, report),
+            repeat: raw.repeat,
+        })
+        .collect();
+    let steps = raw.steps.into_iter().map(Spanned::into_inner);
+    Some(OperationSpec {
         time_limit: duration(&raw.time_limit, report),
         exclusive: raw.exclusive.into_inner(),
         under_lock: raw.under_lock,
         schedulable: raw.schedulable,
-        steps: raw.steps.into_iter().map(Spanned::into_inner).collect(),
-    }
+        steps: steps
+            .chain(remote.iter().map(|step| step.name.clone()))
+            .collect(),
+        remote,
+    })
 }
 
 fn option(raw: RawOption, report: &mut Report<'_>) -> OptionSpec {

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::{
     file::Report,
+    runbook,
     shown::Shown,
     spec::{Command, Effect, Modal, OptionKind, OptionSpec},
 };
@@ -72,6 +73,7 @@ pub(super) fn check(command: &Command, known_steps: &[&str], report: &mut Report
     check_effect(command, report);
     check_approvals(command, report);
     check_operation(command, known_steps, report);
+    runbook::check(command, known_steps, report);
 }
 
 fn check_options(command: &Command, report: &mut Report<'_>) {
@@ -337,7 +339,7 @@ fn check_operation(command: &Command, known_steps: &[&str], report: &mut Report<
     let mut seen = BTreeSet::new();
     for step in &operation.steps {
         let thing = format!("step {step}");
-        if !known_steps.contains(&step.as_str()) {
+        if operation.remote.is_empty() && !known_steps.contains(&step.as_str()) {
             report.add(
                 &thing,
                 format!(

@@ -5,6 +5,7 @@
 //! The files are compiled in, so that binary and commands cannot differ; a site's own folder may
 //! add more. Both go one way: `file.rs` reads them, `limits.rs` compares them with Discord's limits,
 //! and [`Catalogue`] keeps those that hold.
+//! A file may consist of programs to run on a front end: a runbook, see [`runbook`].
 //! What a person typed goes through [`options::parse_options`], and for `deploy` on through
 //! [`deploy::deploy_options`].
 //!
@@ -18,6 +19,7 @@ pub mod deploy;
 mod file;
 mod limits;
 pub mod options;
+pub mod runbook;
 mod shown;
 mod spec;
 pub mod typed;

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::Deserialize;
 
+use super::runbook::RemoteStep;
 use super::value::{OptionValue, Options};
 use crate::domain::person::Role;
 
@@ -67,6 +68,8 @@ pub struct OperationSpec {
     pub schedulable: bool,
     /// Its steps by name, in order.
     pub steps: Vec<String>,
+    /// What the steps of a runbook run on the front end, in the same order; else none.
+    pub remote: Vec<RemoteStep>,
 }
 
 /// Where the choices come from while a person types.
@@ -359,6 +362,13 @@ impl Command {
     pub fn steps(&self) -> Vec<String> {
         let steps = self.operation.iter().flat_map(|operation| &operation.steps);
         steps.cloned().collect()
+    }
+
+    /// Whether its steps are programs that run on a front end.
+    pub fn is_runbook(&self) -> bool {
+        self.operation
+            .as_ref()
+            .is_some_and(|operation| !operation.remote.is_empty())
     }
 
     /// Whether it may start while its target is locked.

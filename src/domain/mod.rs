@@ -27,6 +27,7 @@ pub mod owners;
 pub mod person;
 pub mod plan;
 pub mod redact;
+pub mod runbook;
 pub mod sample;
 pub mod schedule;
 pub mod seal;

@@ -220,13 +220,13 @@ impl Runner {
         if let Some(stop) = self.must_stop(operation, row) {
             return Ok(stop);
         }
-        let Some(step) = self.steps.get(&row.name) else {
+        let Some(step) = self.steps.find(&operation.options, &row.name) else {
             return Ok(stopped(
                 format!("this bot does not know the step `{}`", row.name),
                 "another version of the bot started this operation; run that one, or leave it",
             ));
         };
-        let row = self.store.step_intent(claim, step.name()).await?;
+        let row = self.store.step_intent(claim, &row.name).await?;
         let prepared = self.context(operation, claim, &steps, &row).await?;
         let outcome = self.attempt(step, &prepared).await;
         let next = match outcome {
@@ -237,7 +237,7 @@ impl Runner {
                     output,
                     error: None,
                 };
-                self.store.step_result(claim, step.name(), &end).await?;
+                self.store.step_result(claim, &row.name, &end).await?;
                 Next::Go
             }
             Ok(Progress::Wait { after, note }) => {
@@ -263,25 +263,25 @@ impl Runner {
         if let Some(stop) = self.must_stop(operation, row) {
             return Ok(stop);
         }
-        let Some(step) = self.steps.get(&row.name) else {
+        let Some(step) = self.steps.find(&operation.options, &row.name) else {
             return Ok(stopped(
                 format!("this bot does not know the step `{}`", row.name),
                 "another version of the bot started this operation; run that one, or leave it",
             ));
         };
-        let row = self.store.step_intent(claim, step.name()).await?;
+        let row = self.store.step_intent(claim, &row.name).await?;
         let context = self.context(operation, claim, &steps, &row).await?;
         let outcome = self.guarded(claim, step.undo(&context.borrow(self))).await;
         let next = match outcome {
             Ok(Undo::Undone) => {
                 let end = StepEnd::without_output(StepState::Undone, None);
-                self.store.step_result(claim, step.name(), &end).await?;
+                self.store.step_result(claim, &row.name, &end).await?;
                 Next::Go
             }
             Ok(Undo::Left(what)) => {
                 let what = self.redactor.redact(&what).into_owned();
                 let end = StepEnd::without_output(StepState::Left, Some(what));
-                self.store.step_result(claim, step.name(), &end).await?;
+                self.store.step_result(claim, &row.name, &end).await?;
                 Next::Go
             }
             Ok(Undo::Wait { after, note }) => self.wait(claim, step, &row, (after, &note)).await?,
@@ -329,7 +329,7 @@ impl Runner {
     async fn attempt(&self, step: &dyn Step, prepared: &Prepared) -> Result<Progress, StepError> {
         let span = tracing::info_span!(
             "step",
-            step.name = step.name(),
+            step.name = prepared.step.name,
             step.attempt = prepared.step.attempts
         );
         let context = prepared.borrow(self);
@@ -391,7 +391,7 @@ impl Runner {
             return self.step_failed(claim, row, error).await;
         }
         let note = self.redactor.redact(note);
-        self.store.step_waits(claim, step.name(), &note).await?;
+        self.store.step_waits(claim, &row.name, &note).await?;
         Ok(self.until(after))
     }
 

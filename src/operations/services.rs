@@ -259,6 +259,12 @@ impl Services {
         self.settings.issuers.of(instance)
     }
 
+    /// The user of the front end of a cluster.
+    pub fn user_of(&self, cluster: &Cluster) -> String {
+        let own = cluster.ssh_user.clone();
+        own.unwrap_or_else(|| self.settings.ssh_user.clone())
+    }
+
     async fn access(&self, cluster: &Cluster, vault: &Vault) -> Result<FrontendAccess, StepError> {
         let missing = |what: &str| {
             StepError::needs_human(
@@ -277,10 +283,7 @@ impl Services {
             .as_deref()
             .ok_or_else(|| missing("host key"))?;
         let host_key = HostKey::parse(host_key).map_err(|_error| missing("host key"))?;
-        let user = cluster
-            .ssh_user
-            .clone()
-            .unwrap_or_else(|| self.settings.ssh_user.clone());
+        let user = self.user_of(cluster);
         Ok(FrontendAccess {
             address,
             port: self.settings.ssh_port,

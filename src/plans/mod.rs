@@ -12,6 +12,7 @@ mod destroy;
 mod flavor_set;
 mod nodes;
 mod owners;
+mod runbook;
 mod scale;
 mod schedule_add;
 mod token_renew;
@@ -160,6 +161,7 @@ impl Planner {
     ) -> Result<Result<Draft, Vec<String>>, PlanError> {
         let name = command.name();
         Ok(match name.as_str() {
+            _ if command.is_runbook() => self.draft_runbook(command, options).await?,
             DEPLOY_COMMAND => self.draft_deploy(command, options).await?,
             "destroy" => self.draft_destroy(command, options).await?,
             UNDO_COMMAND => self.draft_undo(options).await?,

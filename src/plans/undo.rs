@@ -4,6 +4,7 @@ use super::{Draft, PlanError, Planner};
 use crate::commands::value::Options;
 use crate::domain::operation::{OperationState, StepRow, StepState};
 use crate::domain::plan::PlanContent;
+use crate::operations::Step;
 use crate::operations::start::DEPLOY_COMMAND;
 use crate::operations::steps::Registry;
 
@@ -43,7 +44,7 @@ impl Planner {
                 operation.target,
                 operation.id.short()
             ),
-            difference: difference(&steps),
+            difference: difference(&operation.options, &steps),
             estimate: Vec::new(),
             warnings: warnings(&operation.command),
         };
@@ -60,11 +61,12 @@ impl Planner {
 
 /// What the undo of each step does, in the order in which they are undone; what is only read or
 /// waited for comes together at the end.
-fn difference(steps: &[StepRow]) -> Vec<String> {
+fn difference(options: &serde_json::Value, steps: &[StepRow]) -> Vec<String> {
     let registry = Registry::all();
     let (mut lines, mut nothing) = (Vec::new(), Vec::new());
     for step in begun(steps) {
-        let words = registry.get(&step.name).map(|known| known.undo_words());
+        let known = registry.find(options, &step.name);
+        let words = known.map(Step::undo_words);
         match words {
             Some(Some(words)) if words.starts_with("nothing") => {
                 lines.push(format!("  {}: {words}", step.name));
@@ -126,7 +128,7 @@ mod tests {
             step("connect", StepState::Failed),
             step("install-daskhub", StepState::Pending),
         ];
-        let lines = difference(&steps);
+        let lines = difference(&serde_json::json!({}), &steps);
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[0].starts_with("- keep-access: forget the front end's"));
         assert!(lines[1].starts_with("- create-infrastructure: delete the infrastructure"));

@@ -5,6 +5,7 @@
 pub mod attachments;
 pub mod checkin;
 pub mod clues;
+pub mod detached;
 pub mod dns;
 pub mod ec3;
 pub mod frontend;

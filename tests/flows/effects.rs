@@ -13,9 +13,9 @@ const EFFECTS: [Effect; 6] = [
     Effect::Im(|| On::post("/infrastructures?async")),
     Effect::Dns(|| On::get("/nic/update")),
     Effect::Im(|| On::put("/reconfigure")),
-    Effect::Command("/helm-run.sh 0700"),
+    Effect::Command("/detached-run.sh 0700"),
     Effect::Command("/values.yaml 0600"),
-    Effect::Command("/helm-run.sh start"),
+    Effect::Command("/detached-run.sh start"),
 ];
 
 async fn killed_at_every_effect(pool: PgPool, place: Place) -> Scene {

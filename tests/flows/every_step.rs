@@ -154,19 +154,6 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let typed = format!("/pangeo values adopt name:{name}");
             ana.runs(&typed).await.answer().await
         }
-        "values chart" => {
-            let typed = format!("/pangeo values chart name:{name} version:2023.1.0");
-            ana.runs(&typed).await.answer().await
-        }
-        "flavor set" => {
-            let typed = format!("/pangeo flavor set name:{name} cpus:2 memory:3GB");
-            ana.runs(&typed).await.answer().await
-        }
-        "schedule add" => ana.runs(&scheduled(name)).await.answer().await,
-        "scale" => {
-            let typed = format!("/pangeo scale name:{name} max:6 now:2");
-            ana.runs(&typed).await.answer().await
-        }
         nodes if nodes.starts_with("nodes ") => {
             let node = node_for(scene, nodes, name).await;
             let typed = format!("/pangeo {nodes} name:{name} node:{node}");
@@ -177,7 +164,13 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let modal = ana.runs(&typed).await.modal().await;
             ana.fills(&modal, &[("name", name)]).await.answer().await
         }
-        other => panic!("say how `{other}` is asked for, so that its steps are tried"),
+        other => {
+            let line = in_one_line(other, name);
+            let line = line.unwrap_or_else(|| {
+                panic!("say how `{other}` is asked for, so that its steps are tried")
+            });
+            ana.runs(&line).await.answer().await
+        }
     };
     let answer = answer.text();
     let id = answer
@@ -188,11 +181,17 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
     scene.plan(&format!("plan {id}")).await
 }
 
-/// A schedule on a cluster of this name, as it is typed.
-fn scheduled(name: &str) -> String {
-    format!(
-        "/pangeo schedule add name:{name} when:\"0 8 * * 1\" command:\"scale max:7\" reason:Course"
-    )
+/// What is asked for by one line, without a form or anything to prepare.
+fn in_one_line(command: &str, name: &str) -> Option<String> {
+    let options = match command {
+        "values chart" => "version:2023.1.0",
+        "flavor set" => "cpus:2 memory:3GB",
+        "scale" => "max:6 now:2",
+        "schedule add" => "when:\"0 8 * * 1\" command:\"scale max:7\" reason:Course",
+        runbook if runbook.starts_with("run ") => "",
+        _ => return None,
+    };
+    Some(format!("/pangeo {command} name:{name} {options}"))
 }
 
 /// A node of a cluster that is so that the command has something to do.

@@ -19,6 +19,7 @@ mod nodes;
 mod owners;
 mod page;
 mod refused;
+mod runbooks;
 mod scale;
 mod scene;
 mod schedules;

@@ -201,7 +201,7 @@ async fn a_supervisor_that_dies_with_helm_is_told() {
     .await;
     let dir = format!("/var/tmp/pangeo-bot/{run}");
     let kill =
-        "read -r pid _ < \"$1/pid\"; read -r helm _ < \"$1/helm.pid\"; kill -KILL $pid $helm";
+        "read -r pid _ < \"$1/pid\"; read -r helm _ < \"$1/program.pid\"; kill -KILL $pid $helm";
     frontend
         .run_ok(&["sudo", "sh", "-c", kill, "kill", &dir], &[])
         .await

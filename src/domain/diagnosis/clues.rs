@@ -55,7 +55,7 @@ fn judge_nodes(seen: &Seen, judge: impl FnOnce(&SeenClues) -> Verdict) -> Verdic
 pub fn dead(seen: &Seen) -> Verdict {
     const RESTART: Remedy = Remedy {
         words: "`sudo service cluesd restart` on the front end",
-        command: None,
+        command: Some("run restart-clues"),
     };
     seen.clues.judge(|clues| match clues.quiet_s {
         _ if clues.stopped => {

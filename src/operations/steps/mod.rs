@@ -35,6 +35,7 @@ mod record_worker_counts;
 mod render_values;
 mod replace_owners;
 mod restart_clues;
+mod run_on_front_end;
 mod switch_node;
 mod uninstall_daskhub;
 mod upgrade_daskhub;
@@ -50,6 +51,7 @@ use std::collections::BTreeMap;
 
 use super::{Progress, Step, StepContext, StepError, Undo};
 use crate::domain::names::InfrastructureId;
+use crate::domain::runbook::Runbook;
 use crate::services::im::ImError;
 
 /// How many front ends one step works on at once.
@@ -105,6 +107,15 @@ impl Registry {
     /// The step of this name.
     pub fn get(&self, name: &str) -> Option<&dyn Step> {
         self.0.get(name).map(AsRef::as_ref)
+    }
+
+    /// The step of this name in an operation with these options: a runbook has steps of its own.
+    pub fn find(&self, options: &serde_json::Value, name: &str) -> Option<&dyn Step> {
+        let runbook = Runbook::of(options);
+        if runbook.is_some_and(|runbook| runbook.run(name).is_some()) {
+            return Some(&run_on_front_end::RunOnFrontEnd);
+        }
+        self.get(name)
     }
 
     /// The names, sorted.

@@ -1,14 +1,11 @@
 //! helm on a front end: the release `daskhub`, run exactly as the howto runs it.
 //!
-//! An install takes minutes and must survive the bot: helm runs under a supervisor of ours on the
-//! front end (`helm-run.sh`), cut off from the SSH session. A run has an id; starting the same id
-//! again, from whatever bot, finds the first run and follows it.
+//! An install takes minutes and must survive the bot: helm runs cut off from the SSH session, see
+//! [`detached`](super::detached).
 //!
 //! Flow of a deploy: [`Helm::recover`] (a lock left behind) → [`Helm::dry_run`] →
 //! [`Helm::crds_differ`]/[`Helm::apply_crds`] → [`Helm::start_or_attach`] → [`Helm::poll`] until
 //! it ended → [`Helm::cleanup`].
-//!
-//! **Invariant:** one run id, one helm: a folder made with `mkdir` is the lock.
 //!
 //! **Invariant:** the values lie on the front end only while helm runs, mode 0600 in a folder of
 //! mode 0700. `helm get values` prints secrets: its answer is only compared, or masked before anybody
@@ -20,30 +17,20 @@ mod chart;
 mod failure;
 mod release;
 
-use std::fmt;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use secrecy::SecretString;
 
-use crate::domain::ids::OperationId;
+use super::detached::Detached;
 use crate::services::frontend::{Frontend, FrontendError};
 
+pub use super::detached::{LogPiece, Run as HelmRun, RunId, Start};
 pub use chart::ChartSchema;
 pub use failure::HelmFailure;
 pub use release::{LiveValues, Recovery, Release, ReleaseStatus};
 
-/// The supervisor that runs on the front end.
-const HELM_RUN: &str = include_str!("helm-run.sh");
-
-/// Where runs live on a front end. `/var/tmp` survives a reboot; root only.
-const RUNS: &str = "/var/tmp/pangeo-bot";
-
 /// How long a question to helm may take; a roll-back of the hub is the slowest.
 const ASK_LIMIT: Duration = Duration::from_secs(120);
-
-/// How many bytes of a run's log one [`Helm::poll`] returns at most.
-pub const LOG_CHUNK: usize = 64 * 1024;
 
 /// Which chart and release; from the configuration.
 #[derive(Clone, Debug)]
@@ -95,9 +82,6 @@ pub enum HelmError {
     /// A helm process still runs on the front end.
     #[error("helm still runs on the front end")]
     StillRunning,
-    /// The text is not a run id.
-    #[error("the text is not the id of a helm run")]
-    BadRunId,
     /// A setting that can't be an argument.
     #[error("the {what} is not allowed: use letters, digits and `.+-_:/`")]
     BadSetting {
@@ -113,7 +97,7 @@ impl HelmError {
             Self::Frontend(error) => error.is_transient(),
             Self::Failed { failure, .. } => failure.is_transient(),
             Self::StillRunning => true,
-            Self::Unreadable { .. } | Self::BadRunId | Self::BadSetting { .. } => false,
+            Self::Unreadable { .. } | Self::BadSetting { .. } => false,
         }
     }
 
@@ -124,94 +108,9 @@ impl HelmError {
             Self::Failed { failure, .. } => failure.hint(),
             Self::StillRunning => "wait until it ends, then retry",
             Self::Unreadable { .. } => "check the version of helm on the front end, then retry",
-            Self::BadRunId | Self::BadSetting { .. } => {
-                "correct the bot's configuration, then retry"
-            }
+            Self::BadSetting { .. } => "correct the bot's configuration, then retry",
         }
     }
-}
-
-/// The id of one run of helm: the operation and how many runs it has had.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RunId(String);
-
-impl RunId {
-    /// The run number `round` (from 1) of an operation. A new round is a new helm.
-    pub fn new(operation: OperationId, round: u32) -> Self {
-        Self(format!("{operation}-{round}"))
-    }
-
-    fn dir(&self) -> String {
-        format!("{RUNS}/{}", self.0)
-    }
-}
-
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for RunId {
-    type Error = HelmError;
-
-    fn try_from(text: String) -> Result<Self, HelmError> {
-        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if plain && (1..=64).contains(&text.len()) && !text.starts_with('-') {
-            return Ok(Self(text));
-        }
-        Err(HelmError::BadRunId)
-    }
-}
-
-impl From<RunId> for String {
-    fn from(id: RunId) -> Self {
-        id.0
-    }
-}
-
-/// What [`Helm::start_or_attach`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// helm was started now.
-    Started,
-    /// The run had been started before; it may have ended.
-    Attached,
-}
-
-/// A piece of a run's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogPiece {
-    /// The text; may contain secrets.
-    pub text: String,
-    /// Where the next piece begins, in bytes.
-    pub next_offset: u64,
-}
-
-/// How far a run is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HelmRun {
-    /// It was never started, or it was cleaned up.
-    Absent,
-    /// helm runs.
-    Running {
-        /// What it printed since the offset.
-        log: LogPiece,
-    },
-    /// helm ended.
-    Ended {
-        /// Its exit status, 0 for success.
-        code: i32,
-        /// What it printed since the offset; ask again as long as this is not empty.
-        log: LogPiece,
-    },
-    /// helm and its supervisor are gone without a status: the machine went down or somebody
-    /// killed them. [`Helm::recover`], then a new round.
-    Lost {
-        /// What it printed since the offset.
-        log: LogPiece,
-    },
 }
 
 /// helm on one front end.
@@ -239,28 +138,12 @@ impl<'a> Helm<'a> {
         version: &str,
         values: &SecretString,
     ) -> Result<Start, HelmError> {
-        if self.poll(run, 0).await? != HelmRun::Absent {
-            return Ok(Start::Attached);
-        }
-        let dir = run.dir();
-        let script = format!("{dir}/helm-run.sh");
-        // Each caller has its own values file, so that a late one can't put secrets back after
-        // the run removed them.
-        let values_file = format!("{dir}/values.yaml");
-        self.frontend
-            .upload(&script, HELM_RUN.as_bytes(), 0o700)
-            .await?;
-        self.frontend
-            .upload(&values_file, values.expose_secret().as_bytes(), 0o600)
-            .await?;
+        let values_file = run.values_file();
         let upgrade = self.upgrade_arguments(version, Some(&values_file))?;
-        let mut args = vec!["sudo", "sh", &script, "start", &dir, "helm"];
-        args.extend(upgrade.iter().map(String::as_str));
-        let output = self.frontend.run_ok(&args, &[]).await?;
-        match output.text().trim() {
-            "started" => Ok(Start::Started),
-            _ => Ok(Start::Attached),
-        }
+        let mut command = vec!["helm"];
+        command.extend(upgrade.iter().map(String::as_str));
+        let detached = Detached::on(self.frontend);
+        Ok(detached.start(run, Some(values), &command).await?)
     }
 
     /// How far a run is, with its log from `offset` on.
@@ -268,13 +151,7 @@ impl<'a> Helm<'a> {
     /// # Errors
     /// When the front end does not answer.
     pub async fn poll(&self, run: &RunId, offset: u64) -> Result<HelmRun, HelmError> {
-        let (from, max) = (offset.to_string(), LOG_CHUNK.to_string());
-        let dir = run.dir();
-        let args = [
-            "sudo", "sh", "-c", HELM_RUN, "helm-run", "poll", &dir, &from, &max,
-        ];
-        let output = self.frontend.run_ok(&args, &[]).await?;
-        Ok(read_poll(&output.stdout, offset))
+        Ok(Detached::on(self.frontend).poll(run, offset).await?)
     }
 
     /// Asks the helm of a run to end. The release becomes `failed`, which the next run can follow.
@@ -282,7 +159,7 @@ impl<'a> Helm<'a> {
     /// # Errors
     /// When the front end does not answer.
     pub async fn stop(&self, run: &RunId) -> Result<(), HelmError> {
-        self.run_script(run, "stop").await
+        Ok(Detached::on(self.frontend).stop(run).await?)
     }
 
     /// Removes what a run left on the front end. A run that is not over stays.
@@ -290,7 +167,7 @@ impl<'a> Helm<'a> {
     /// # Errors
     /// When it is not over or the front end does not answer.
     pub async fn cleanup(&self, run: &RunId) -> Result<(), HelmError> {
-        self.run_script(run, "cleanup").await
+        Ok(Detached::on(self.frontend).cleanup(run).await?)
     }
 
     /// Whether any helm process runs on the front end, whoever started it.
@@ -307,13 +184,6 @@ exit 0"#;
             .run_ok(&["sudo", "sh", "-c", LOOK], &[])
             .await?;
         Ok(output.text().contains("running"))
-    }
-
-    async fn run_script(&self, run: &RunId, verb: &str) -> Result<(), HelmError> {
-        let dir = run.dir();
-        let args = ["sudo", "sh", "-c", HELM_RUN, "helm-run", verb, &dir];
-        self.frontend.run_ok(&args, &[]).await?;
-        Ok(())
     }
 
     /// Runs helm in the namespace for its answer.
@@ -371,44 +241,6 @@ fn check_word(what: &'static str, word: &str) -> Result<(), HelmError> {
     Err(HelmError::BadSetting { what })
 }
 
-/// Reads the answer of `helm-run.sh poll`: a line about the run, then the log.
-fn read_poll(answer: &[u8], offset: u64) -> HelmRun {
-    let end = answer.iter().position(|b| *b == b'\n');
-    let (line, log) = match end {
-        Some(end) => (answer.get(..end), answer.get(end + 1..)),
-        None => (Some(answer), None),
-    };
-    let line = String::from_utf8_lossy(line.unwrap_or_default()).into_owned();
-    let log = whole_characters(log.unwrap_or_default());
-    let piece = LogPiece {
-        text: String::from_utf8_lossy(log).into_owned(),
-        next_offset: offset + u64::try_from(log.len()).unwrap_or_default(),
-    };
-    match line.split_once(' ') {
-        Some(("ended", code)) => HelmRun::Ended {
-            code: code.trim().parse().unwrap_or(-1),
-            log: piece,
-        },
-        Some(_) => HelmRun::Lost { log: piece },
-        None => match line.as_str() {
-            "absent" => HelmRun::Absent,
-            "running" => HelmRun::Running { log: piece },
-            _ => HelmRun::Lost { log: piece },
-        },
-    }
-}
-
-/// The bytes without a character that is cut in two at the end; it comes with the next piece.
-fn whole_characters(bytes: &[u8]) -> &[u8] {
-    match std::str::from_utf8(bytes) {
-        // `error_len` is `None` only for a character that the end cuts.
-        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => {
-            bytes.get(..error.valid_up_to()).unwrap_or(bytes)
-        }
-        Ok(_) | Err(_) => bytes,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,35 +255,6 @@ mod tests {
              --cleanup-on-fail --create-namespace --namespace daskhub --version 2022.8.2 \
              --values values.yaml"
         );
-    }
-
-    #[test]
-    fn a_poll_is_read_with_its_offsets() {
-        assert_eq!(read_poll(b"absent\n", 0), HelmRun::Absent);
-        assert_eq!(
-            read_poll(b"ended 1\nError: x\n", 10),
-            HelmRun::Ended {
-                code: 1,
-                log: LogPiece {
-                    text: "Error: x\n".to_owned(),
-                    next_offset: 19
-                }
-            }
-        );
-        let HelmRun::Running { log } =
-            read_poll("running\nab\u{20ac}".as_bytes().split_last().unwrap().1, 0)
-        else {
-            panic!("not running")
-        };
-        assert_eq!((log.text.as_str(), log.next_offset), ("ab", 2));
-    }
-
-    #[test]
-    fn run_ids_are_file_names() {
-        for bad in ["", "-a", "a/b", "..", "a b", "a\n"] {
-            assert!(RunId::try_from(bad.to_owned()).is_err(), "{bad:?}");
-        }
-        assert!(RunId::try_from(RunId::new(OperationId::new(), 1).to_string()).is_ok());
     }
 
     #[test]

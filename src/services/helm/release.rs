@@ -294,7 +294,6 @@ impl HelmError {
             Self::Frontend(_)
             | Self::Unreadable { .. }
             | Self::StillRunning
-            | Self::BadRunId
             | Self::BadSetting { .. } => None,
         }
     }

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Runs one helm command on a front end so that it neither ends with the SSH connection nor runs
-# twice. Put here by pangeo-bot, run as root. The folder of a run holds:
+# Runs one command on a front end so that it neither ends with the SSH connection nor runs twice.
+# Put here by pangeo-bot, run as root. The folder of a run holds:
 #   lock/       made by the first who starts the run; whoever finds it only watches
 #   pid         the supervisor, "<process id> <start time>"
-#   helm.pid    helm itself, the same form
-#   log         what helm prints, both streams
-#   code        helm's exit status, written when it ended
-#   values.yaml removed when helm ended, in every case
+#   program.pid the program itself, the same form
+#   log         what it prints, both streams
+#   code        its exit status, written when it ended
+#   values.yaml what helm reads; removed when the program ended, in every case
 #
-# helm-run.sh start DIR COMMAND...     starts the command or finds it started
-# helm-run.sh poll DIR OFFSET MAX      prints one line about the run, then its log from OFFSET
-# helm-run.sh stop DIR                 asks helm to end (TERM: the release becomes "failed")
-# helm-run.sh cleanup DIR              removes the folder of a run that is over
+# detached-run.sh start DIR COMMAND...     starts the command or finds it started
+# detached-run.sh poll DIR OFFSET MAX      prints one line about the run, then its log from OFFSET
+# detached-run.sh stop DIR                 asks the program to end (TERM: a release becomes "failed")
+# detached-run.sh cleanup DIR              removes the folder of a run that is over
 set -u
 umask 077
 
@@ -36,16 +36,16 @@ supervise() {
     trap '' HUP
     # $$ is the process of the file, also in a function.
     note_process "$dir/pid" $$ || exit 74
-    helm=
-    trap '[ -z "$helm" ] || kill -TERM "$helm" 2>/dev/null' TERM INT
+    program=
+    trap '[ -z "$program" ] || kill -TERM "$program" 2>/dev/null' TERM INT
     trap 'rm -f "$dir/values.yaml"' EXIT
     "$@" > "$dir/log" 2>&1 < /dev/null &
-    helm=$!
-    note_process "$dir/helm.pid" "$helm"
+    program=$!
+    note_process "$dir/program.pid" "$program"
     while :; do
-        wait "$helm"
+        wait "$program"
         code=$?
-        kill -0 "$helm" 2>/dev/null || break
+        kill -0 "$program" 2>/dev/null || break
     done
     # The status first, the values after it: whoever brings them late sees the status and removes
     # them itself (see `start`).
@@ -57,7 +57,7 @@ state() {
     [ -d "$1/lock" ] || { echo absent; return; }
     # Life first, status second: a supervisor that is gone has written its status before.
     alive=no
-    if is_alive "$1/pid" || is_alive "$1/helm.pid"; then
+    if is_alive "$1/pid" || is_alive "$1/program.pid"; then
         alive=yes
     elif [ ! -f "$1/pid" ] && [ -z "$(find "$1/lock" -maxdepth 0 -mmin +0.5)" ]; then
         # It is just being started.
@@ -78,7 +78,7 @@ shift 2
 case $verb in
 start)
     if mkdir "$dir/lock" 2>/dev/null; then
-        setsid -f sh "$dir/helm-run.sh" supervise "$dir" "$@" < /dev/null > /dev/null 2>&1
+        setsid -f sh "$dir/detached-run.sh" supervise "$dir" "$@" < /dev/null > /dev/null 2>&1
         echo started
     elif [ -d "$dir/lock" ]; then
         [ ! -s "$dir/code" ] || rm -f "$dir/values.yaml"
@@ -100,8 +100,8 @@ poll)
     [ ! -f "$dir/log" ] || tail -c +"$(($1 + 1))" "$dir/log" | head -c "$2"
     ;;
 stop)
-    if is_alive "$dir/helm.pid"; then
-        read -r number started < "$dir/helm.pid"
+    if is_alive "$dir/program.pid"; then
+        read -r number started < "$dir/program.pid"
         kill -TERM "$number"
     fi
     ;;
