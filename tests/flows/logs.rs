@@ -260,7 +260,11 @@ async fn a_diagnosis_names_each_cause_with_its_line_and_what_helps(pool: PgPool)
     file.set_modified(old).unwrap();
     let answer = vic(&scene, "/pangeo diagnose name:geo").await;
     assert!(answer.says("❌ **CLUES dead**"), "{}", answer.text());
-    assert!(answer.says("service cluesd restart"), "{}", answer.text());
+    assert!(
+        answer.says("/pangeo run restart-clues name:geo"),
+        "{}",
+        answer.text()
+    );
 
     scene
         .world

@@ -247,10 +247,14 @@ pub(crate) fn given_file(base: &str, channel: Id, file: &Attachment) -> Value {
 /// Embeds").
 fn show_pictures(embeds: &mut Value, files: &mut Vec<Value>) {
     for embed in embeds.as_array_mut().into_iter().flatten() {
-        for place in ["/image/url", "/thumbnail/url"] {
-            let Some(Value::String(url)) = embed.pointer_mut(place) else {
+        for place in ["/image", "/thumbnail"] {
+            let Some(picture) = embed.pointer_mut(place).and_then(Value::as_object_mut) else {
                 continue;
             };
+            let url = picture
+                .get("url")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             let Some(name) = url.strip_prefix("attachment://") else {
                 continue;
             };
@@ -258,9 +262,9 @@ fn show_pictures(embeds: &mut Value, files: &mut Vec<Value>) {
             let Some(at) = files.iter().position(named) else {
                 continue;
             };
-            let file = files.remove(at);
-            let address = file.get("url").and_then(Value::as_str).unwrap_or_default();
-            address.clone_into(url);
+            let address = files.remove(at).get("url").cloned().unwrap_or_default();
+            picture.insert("url".to_owned(), address.clone());
+            picture.insert("proxy_url".to_owned(), address);
         }
     }
 }
