@@ -265,6 +265,8 @@ fn show_pictures(embeds: &mut Value, files: &mut Vec<Value>) {
             let address = files.remove(at).get("url").cloned().unwrap_or_default();
             picture.insert("url".to_owned(), address.clone());
             picture.insert("proxy_url".to_owned(), address);
+            // What the bot left open, such as the size; Discord fills it in or leaves it out.
+            picture.retain(|_key, value| !value.is_null());
         }
     }
 }
