@@ -41,6 +41,8 @@ async fn main() -> anyhow::Result<()> {
     rows.extend(deploy::rows(&setting, &bot).await?);
     rows.extend(logs::rows(&setting, &bot).await?);
     rows.extend(burst::rows(&setting, &mut bot).await?);
+    // The burst has ended it.
+    bot.start().await?;
     rows.extend(fleet::rows(&setting).await?);
     println!("\n{}", table::text(&rows));
     drop(setting);
