@@ -12,6 +12,7 @@ pub mod clues;
 pub mod cluster;
 pub mod deploy;
 pub mod diagnosis;
+pub mod dns;
 pub mod email;
 pub mod health;
 pub mod ids;
