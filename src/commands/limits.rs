@@ -165,6 +165,7 @@ fn bounds_problem(option: &OptionSpec) -> Option<String> {
         },
         OptionKind::ClusterName
         | OptionKind::HostName
+        | OptionKind::PublicAddress
         | OptionKind::Boolean
         | OptionKind::Choice
         | OptionKind::Email

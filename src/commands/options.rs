@@ -15,6 +15,7 @@ use super::{
 };
 use crate::domain::{
     clues::NodeName,
+    dns::public_address,
     email::is_email,
     ids::DiscordUserId,
     logs::Pattern,
@@ -124,6 +125,9 @@ pub fn parse_value(spec: &OptionSpec, raw: &RawValue) -> Result<OptionValue, Str
             .map_err(|error| error.to_string()),
         OptionKind::HostName => HostName::parse(&text)
             .map(OptionValue::HostName)
+            .map_err(|error| error.to_string()),
+        OptionKind::PublicAddress => public_address(&text)
+            .map(OptionValue::Address)
             .map_err(|error| error.to_string()),
         OptionKind::Integer => integer(spec, &text),
         OptionKind::Boolean => match raw {
@@ -416,6 +420,7 @@ mod tests {
         for (kind, text) in [
             (OptionKind::ClusterName, "geo-2026"),
             (OptionKind::HostName, "pangeo.vm.fedcloud.eu"),
+            (OptionKind::PublicAddress, "147.251.9.9"),
             (OptionKind::Integer, "50"),
             (OptionKind::Boolean, "true"),
             (OptionKind::Choice, "b"),
@@ -453,6 +458,7 @@ mod tests {
         let kinds = [
             OptionKind::ClusterName,
             OptionKind::HostName,
+            OptionKind::PublicAddress,
             OptionKind::Integer,
             OptionKind::Boolean,
             OptionKind::Choice,

@@ -28,8 +28,8 @@ const MAX_ARGUMENT: usize = 300;
 const MAX_TIME: Duration = Duration::from_hours(2);
 
 /// The kinds whose values may be arguments, for people.
-const ARGUMENT_KINDS: &str = "cluster-name, host-name, node-name, pod-name, integer, boolean, \
-    choice, word, image, tag, site-image, version, size, duration, date, time, operation";
+const ARGUMENT_KINDS: &str = "cluster-name, host-name, public-address, node-name, pod-name, integer, \
+    boolean, choice, word, image, tag, site-image, version, size, duration, date, time, operation";
 
 /// A step of a runbook, as its file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,6 +247,7 @@ fn option_problem(option: &OptionSpec) -> Option<String> {
         }
         OptionKind::ClusterName
         | OptionKind::HostName
+        | OptionKind::PublicAddress
         | OptionKind::Boolean
         | OptionKind::Date
         | OptionKind::Time

@@ -154,6 +154,8 @@ pub enum OptionKind {
     ClusterName,
     /// A full DNS name.
     HostName,
+    /// An IPv4 address that everybody can reach.
+    PublicAddress,
     /// A whole number between `min` and `max`.
     Integer,
     /// `true` or `false`.
@@ -206,6 +208,7 @@ impl OptionKind {
             Self::Person => WireType::User,
             Self::ClusterName
             | Self::HostName
+            | Self::PublicAddress
             | Self::Choice
             | Self::Text
             | Self::Email

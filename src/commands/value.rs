@@ -1,6 +1,6 @@
 //! The values of options: as they arrive, and as types.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr, time::Duration};
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -68,6 +68,8 @@ pub enum OptionValue {
     ClusterName(ClusterName),
     /// A host name.
     HostName(HostName),
+    /// An IPv4 address that everybody can reach.
+    Address(Ipv4Addr),
     /// A whole number within its limits.
     Integer(i64),
     /// `true` or `false`.
@@ -99,6 +101,7 @@ impl fmt::Display for OptionValue {
         match self {
             Self::ClusterName(value) => value.fmt(f),
             Self::HostName(value) => value.fmt(f),
+            Self::Address(value) => value.fmt(f),
             Self::Integer(value) => value.fmt(f),
             Self::Boolean(value) => value.fmt(f),
             Self::Date(value) => value.fmt(f),
@@ -188,6 +191,14 @@ impl Options {
     pub fn integer(&self, name: &str) -> Option<i64> {
         match self.get(name) {
             Some(OptionValue::Integer(value)) => Some(*value),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The value of an option that is an address.
+    pub fn address(&self, name: &str) -> Option<Ipv4Addr> {
+        match self.get(name) {
+            Some(OptionValue::Address(value)) => Some(*value),
             Some(_) | None => None,
         }
     }
