@@ -9,6 +9,7 @@
 mod completion;
 mod deploy;
 mod destroy;
+mod dns_update;
 mod flavor_set;
 mod nodes;
 mod owners;
@@ -165,6 +166,7 @@ impl Planner {
             DEPLOY_COMMAND => self.draft_deploy(command, options).await?,
             "destroy" => self.draft_destroy(command, options).await?,
             UNDO_COMMAND => self.draft_undo(options).await?,
+            "dns update" => self.draft_dns_update(command, options).await?,
             "flavor set" => self.draft_flavor_set(command, options).await?,
             "nodes disable" | "nodes enable" | "nodes off" | "nodes on" | "nodes replace"
             | "nodes reset" => self.draft_nodes(command, options).await?,

@@ -185,6 +185,7 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
 fn in_one_line(command: &str, name: &str) -> Option<String> {
     let options = match command {
         "values chart" => "version:2023.1.0",
+        "dns update" => "address:147.251.9.9",
         "flavor set" => "cpus:2 memory:3GB",
         "scale" => "max:6 now:2",
         "schedule add" => "when:\"0 8 * * 1\" command:\"scale max:7\" reason:Course",

@@ -5,6 +5,7 @@
 mod crash;
 mod deploy;
 mod destroy;
+mod dns;
 mod effects;
 mod every_command;
 mod every_step;
