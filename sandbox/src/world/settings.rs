@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context;
 
@@ -176,11 +177,25 @@ development = "{issuer}"
     }
 }
 
-/// The address itself, or one with a port that was free a moment ago.
+/// The address itself, or one with a port that was free a moment ago and that nobody else gets
+/// while the bot is down: each of this process once, from below those that Linux gives to
+/// connections (`net.ipv4.ip_local_port_range` begins at 32768).
 fn free_port(address: SocketAddr) -> anyhow::Result<SocketAddr> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const PORTS: std::ops::Range<u32> = 10_240..32_768;
+
     if address.port() != 0 {
         return Ok(address);
     }
-    let listener = std::net::TcpListener::bind(address).context("look for a free port")?;
-    listener.local_addr().context("look for a free port")
+    // Processes beside each other begin far apart.
+    let first = std::process::id().wrapping_mul(997);
+    for _port in PORTS {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + first.wrapping_add(step) % (PORTS.end - PORTS.start);
+        let address = SocketAddr::new(address.ip(), u16::try_from(port)?);
+        if std::net::TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    anyhow::bail!("no port of {PORTS:?} is free")
 }
