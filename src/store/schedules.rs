@@ -100,9 +100,10 @@ pub struct NotRun {
     pub next_at: Option<DateTime<Utc>>,
 }
 
-/// The key of what is told of a run.
-pub fn run_key(schedule: ScheduleId, at: DateTime<Utc>) -> String {
-    format!("schedule/{schedule}/{}", at.timestamp())
+/// The key of what is told of a run; as fine as the database keeps times, so that no run has that
+/// of another.
+fn run_key(schedule: ScheduleId, at: DateTime<Utc>) -> String {
+    format!("schedule/{schedule}/{}", at.timestamp_micros())
 }
 
 impl Store {
