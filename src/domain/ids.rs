@@ -79,6 +79,14 @@ uuid_id!(
 );
 
 uuid_id!(
+    /// One alert.
+    AlertId
+);
+uuid_id!(
+    /// One silence: a time without alerts.
+    SilenceId
+);
+uuid_id!(
     /// One lock on a cluster.
     LockId
 );
