@@ -50,15 +50,27 @@ impl Looks {
         let Some(cluster) = self.store.cluster_by_name(name).await? else {
             return Ok(None);
         };
+        let seen = Box::pin(self.see(&cluster)).await?;
+        Ok(Some(Diagnosis {
+            demand: seen.kubernetes.seen().map(|seen| seen.demand().count()),
+            verdicts: judge_all(&seen),
+        }))
+    }
+
+    /// One look at everything that has to do with growing.
+    ///
+    /// # Errors
+    /// When the database fails; what does not answer is part of what was seen.
+    pub async fn see(&self, cluster: &Cluster) -> Result<Seen, LookError> {
         let (kubernetes, clues, token, vms, quotas) = tokio::join!(
-            within(self.seen_kubernetes(&cluster)),
-            within(self.seen_clues(&cluster)),
-            within(self.seen_token(&cluster)),
-            within(self.seen_vms(&cluster)),
-            within(self.seen_quotas(&cluster)),
+            within(Box::pin(self.seen_kubernetes(cluster))),
+            within(self.seen_clues(cluster)),
+            within(self.seen_token(cluster)),
+            within(self.seen_vms(cluster)),
+            within(self.seen_quotas(cluster)),
         );
         let options: Option<DeployOptions> = serde_json::from_value(cluster.options.clone()).ok();
-        let seen = Seen {
+        Ok(Seen {
             now: self.store.clock().now(),
             kubernetes: kubernetes?,
             clues: clues?,
@@ -69,11 +81,15 @@ impl Looks {
                 cpu_milli: u64::from(options.worker.cpus) * 1000,
                 memory: options.worker.memory.bytes(),
             }),
-        };
-        Ok(Some(Diagnosis {
-            demand: seen.kubernetes.seen().map(|seen| seen.demand().count()),
-            verdicts: judge_all(&seen),
-        }))
+        })
+    }
+
+    /// A short look: whether anybody waits.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn glance(&self, cluster: &Cluster) -> Result<Look<SeenKubernetes>, LookError> {
+        within(Box::pin(self.seen_kubernetes(cluster))).await
     }
 
     async fn seen_kubernetes(&self, cluster: &Cluster) -> Result<SeenKubernetes, Stopped> {
@@ -81,8 +97,10 @@ impl Looks {
         let kubernetes = Kubernetes::connect(frontend).await?;
         let (nodes, pods) = tokio::try_join!(kubernetes.nodes(), kubernetes.pods(None))?;
         let is_ours = |pod: &&PodState| {
-            pod.phase == "Pending" && !OWN_NAMESPACES.contains(&pod.namespace.as_str())
-                || pod.containers.iter().any(|one| one.waiting.is_some())
+            !OWN_NAMESPACES.contains(&pod.namespace.as_str())
+                && !pod.is_nobodys()
+                && (pod.phase == "Pending"
+                    || pod.containers.iter().any(|one| one.waiting.is_some()))
         };
         Ok(SeenKubernetes {
             waiting: pods.iter().filter(is_ours).map(waiting).collect(),

@@ -40,6 +40,20 @@ impl NodeRow {
         let cut: String = name.chars().take(NAME_CUT).collect();
         self.name == cut || super::first_label(&self.name) == super::first_label(name)
     }
+
+    /// For how many seconds it has been in its state; `None` if [`NodeRow::stable`] is not of the
+    /// form `00h12'31"`.
+    pub fn stable_s(&self) -> Option<i64> {
+        let (hours, rest) = self.stable.split_once('h')?;
+        let (minutes, rest) = rest.split_once('\'')?;
+        let seconds = rest.strip_suffix('"')?;
+        let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number >= 0);
+        let (hours, minutes) = (number(hours)?, number(minutes)?);
+        hours
+            .checked_mul(3600)?
+            .checked_add(minutes.checked_mul(60)?)?
+            .checked_add(number(seconds)?)
+    }
 }
 
 /// Why there is no table.

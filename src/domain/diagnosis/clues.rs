@@ -29,10 +29,12 @@ fn line_of(node: &CluesNode) -> String {
 
 impl From<NodeRow> for CluesNode {
     fn from(row: NodeRow) -> Self {
+        let stable_s = row.stable_s();
         Self {
             name: row.name,
             state: row.state,
             enabled: row.enabled,
+            stable_s,
             believed: Amount {
                 cpu_milli: row.cpus.saturating_mul(1000),
                 memory: row.memory,
@@ -123,11 +125,14 @@ pub fn maximum_reached(seen: &Seen) -> Verdict {
     };
     judge_nodes(seen, |clues| {
         let all = clues.nodes.len();
-        let off = clues.nodes.iter().filter(|node| node.state.is_off());
-        let off = off.count();
-        let demand = seen.demand();
-        if off > 0 || all == 0 || demand == 0 {
-            return Verdict::Fine(format!("{} of {all} nodes are on", all - off));
+        // One that is on its way, or on and of no use, is missing too: that has other causes.
+        let is_missing = |node: &&CluesNode| {
+            node.state.is_off() || node.state == NodeState::PowOn || !seen.is_ready(&node.name)
+        };
+        let missing = clues.nodes.iter().filter(is_missing).count();
+        let demand = seen.wants_nodes();
+        if missing > 0 || all == 0 || demand == 0 {
+            return Verdict::Fine(format!("{} of {all} nodes are on", all - missing));
         }
         let words = format!("all {all} nodes of CLUES are on, {demand} pods wait");
         let line = clues.last_line(NOTHING_LEFT).map(str::to_owned);

@@ -5,6 +5,9 @@ use super::{Remedy, Seen, SeenQuota, Verdict};
 /// CLUES could not get nodes from IM, whatever the reason.
 const REFUSED: &[&str] = &["Error adding resources"];
 
+/// IM gave a node; what it refused before is past.
+const GIVEN: &[&str] = &["successfully created/restarted"];
+
 /// Refusals because of the token are another cause.
 const TOKEN: &[&str] = &["OIDC auth"];
 
@@ -20,7 +23,7 @@ pub fn cloud_refuses(seen: &Seen) -> Verdict {
     };
     let mut evidence = Vec::new();
     if let Some(clues) = seen.clues.seen() {
-        let line = clues.last_line(REFUSED);
+        let line = clues.last_line_since(REFUSED, GIVEN);
         let line = line.filter(|line| !TOKEN.iter().any(|text| line.contains(text)));
         evidence.extend(line.map(str::to_owned));
     }
@@ -31,7 +34,7 @@ pub fn cloud_refuses(seen: &Seen) -> Verdict {
         .filter(|(_, state)| state == "failed");
     evidence.extend(failed.map(|(number, _)| format!("IM: VM {number} is failed")));
     let quotas = seen.quotas.seen();
-    if seen.demand() > 0 {
+    if seen.wants_nodes() > 0 {
         let exhausted = quotas
             .into_iter()
             .flatten()
@@ -106,6 +109,14 @@ mod tests {
         let quota = "[PLUGIN-IM];ERROR;2027-01-15 08:00:01,000;Error adding resources Bad Request. Quota exceeded for cores.";
         clues_of(&mut seen).recent.push(quota.to_owned());
         assert_eq!(evidence(&cloud_refuses(&seen)), quota);
+
+        let given =
+            "[PLUGIN-IM];DEBUG;2027-01-15 08:05:00,000;Node wn2 successfully created/restarted";
+        clues_of(&mut seen).recent.push(given.to_owned());
+        assert!(
+            matches!(cloud_refuses(&seen), Verdict::Fine(_)),
+            "it is past"
+        );
 
         let mut failed = well();
         failed.vms = Look::At(vec![(0, "configured".to_owned()), (3, "failed".to_owned())]);

@@ -3,7 +3,7 @@
 //! Demand exists and capacity does not follow: that is a stall, and it has a cause (`Cause`).
 //! [`Seen`] is one look at all systems; each cause is a pure function from it to a [`Verdict`] with
 //! its evidence, in [`token`], [`clues`], [`machines`] and [`pods`]. `/pangeo diagnose` shows all
-//! of them; a watch can ask the same functions.
+//! of them; the watch asks the same functions ([`stall`]).
 //!
 //! **Invariant:** no I/O, and no verdict from what was not seen: that is [`Verdict::Unknown`], with
 //! the reason. Evidence is a line of a log or a value as it was read, never a guess.
@@ -11,11 +11,12 @@
 pub mod clues;
 pub mod machines;
 pub mod pods;
+pub mod stall;
 pub mod token;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::clues::{NodeState, quantity};
+use crate::domain::clues::{NodeState, first_label, quantity};
 
 /// Something that was looked at, or why that failed.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,6 +155,8 @@ pub struct CluesNode {
     pub state: NodeState,
     /// Whether CLUES may use it.
     pub enabled: bool,
+    /// For how many seconds it has been in this state; `None` if CLUES' words do not read.
+    pub stable_s: Option<i64>,
     /// What CLUES believes of its size.
     pub believed: Amount,
 }
@@ -176,6 +179,15 @@ impl SeenClues {
     pub fn last_line(&self, texts: &[&str]) -> Option<&str> {
         let has = |line: &&String| texts.iter().any(|text| line.contains(text));
         self.recent.iter().rev().find(has).map(String::as_str)
+    }
+
+    /// The same, unless a newer line contains one of `past`.
+    pub fn last_line_since(&self, texts: &[&str], past: &[&str]) -> Option<&str> {
+        let newer = self.recent.iter().rev();
+        let mut newer = newer.take_while(|line| !past.iter().any(|text| line.contains(text)));
+        newer
+            .find(|line| texts.iter().any(|text| line.contains(text)))
+            .map(String::as_str)
     }
 }
 
@@ -229,11 +241,22 @@ impl Seen {
             .or(self.flavour)
     }
 
-    /// How many pods find no node; 0 if that is not known.
-    pub fn demand(&self) -> usize {
+    /// Whether Kubernetes shows a node as ready, or does not show it at all.
+    pub fn is_ready(&self, name: &str) -> bool {
+        let nodes = self.kubernetes.seen().into_iter().flat_map(|k| &k.nodes);
+        let mut of_it = nodes.filter(|node| first_label(&node.name) == first_label(name));
+        of_it.all(|node| node.ready)
+    }
+
+    /// How many pods would run if there were one more node; 0 if that is not known.
+    pub fn wants_nodes(&self) -> usize {
+        let real = self.real_worker();
+        let helps = |pod: &&WaitingPod| {
+            real.is_none_or(|real| pod.asks.fits(real)) && pods::other_reason(pod).is_none()
+        };
         self.kubernetes
             .seen()
-            .map_or(0, |seen| seen.demand().count())
+            .map_or(0, |seen| seen.demand().filter(helps).count())
     }
 }
 
@@ -321,7 +344,7 @@ impl Cause {
         Self::NotScaling,
     ];
 
-    /// Its name for people.
+    /// Its name for people; alerts keep it in rows.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TokenExpired => "token expired",
@@ -337,6 +360,11 @@ impl Cause {
             Self::NodesDisabled => "nodes disabled",
             Self::NotScaling => "not a scaling matter",
         }
+    }
+
+    /// The cause of a name.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
     }
 
     /// Whether it is this.
@@ -388,6 +416,7 @@ pub(crate) mod tests {
             name: name.to_owned(),
             state,
             enabled: true,
+            stable_s: Some(3600),
             believed: amount(8, 31),
         }
     }

@@ -70,7 +70,8 @@ pub fn not_scaling(seen: &Seen) -> Verdict {
     })
 }
 
-fn other_reason(pod: &WaitingPod) -> Option<String> {
+/// Why more nodes do not help a pod.
+pub(super) fn other_reason(pod: &WaitingPod) -> Option<String> {
     if let Some((reason, message)) = &pod.waiting
         && STUCK.contains(&reason.as_str())
     {

@@ -58,6 +58,22 @@ pub struct PodState {
     pub containers: Vec<Container>,
 }
 
+/// Pods of Zero to JupyterHub that hold room free (`scheduling.userPlaceholder`) or pull images
+/// ahead (`prePuller`).
+const FILLERS: [&str; 3] = [
+    "user-placeholder-",
+    "hook-image-puller-",
+    "continuous-image-puller-",
+];
+
+impl PodState {
+    /// Whether nobody waits for it, though it may wait: it holds room, pulls images or is ending.
+    pub fn is_nobodys(&self) -> bool {
+        let is_daemon = self.owner.as_deref() == Some("DaemonSet");
+        is_daemon || self.terminating || FILLERS.iter().any(|filler| self.name.starts_with(filler))
+    }
+}
+
 /// Which part of a pod's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogAsk {

@@ -5,10 +5,6 @@ use chrono::{DateTime, Utc};
 use super::{NodeState, PodState};
 use crate::domain::sample::Sample;
 
-/// The pods that Zero to JupyterHub starts to hold room free (`scheduling.userPlaceholder`): they
-/// wait on purpose.
-const PLACEHOLDER: &str = "user-placeholder-";
-
 /// What a cluster has at a moment, of its nodes and the pods of the hub's namespace.
 pub fn sample(at: DateTime<Utc>, nodes: &[NodeState], pods: &[PodState]) -> Sample {
     let ready = |node: &&NodeState| node.ready && !node.is_control_plane;
@@ -22,7 +18,7 @@ pub fn sample(at: DateTime<Utc>, nodes: &[NodeState], pods: &[PodState]) -> Samp
 
 /// Whether a pod waits and is wanted.
 fn waits(pod: &PodState) -> bool {
-    pod.phase == "Pending" && !pod.name.starts_with(PLACEHOLDER)
+    pod.phase == "Pending" && !pod.is_nobodys()
 }
 
 fn count<T>(items: impl Iterator<Item = T>) -> u32 {
