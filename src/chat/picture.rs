@@ -11,6 +11,7 @@ use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
 use crate::domain::sample::Sample;
+use crate::looks::Chart;
 
 /// Width and height, in pixels; Discord shows pictures about 400 wide, more on fine screens.
 const SIZE: (u32, u32) = (800, 460);
@@ -44,15 +45,19 @@ struct Line {
     points: Vec<(f64, f64)>,
 }
 
+/// The picture of a chart; an answer without it is better than none.
+pub(crate) fn png(drawn: &Chart) -> Option<Vec<u8>> {
+    chart(&drawn.samples, drawn.until, drawn.hours)
+        .inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "a chart was not drawn"))
+        .ok()
+        .flatten()
+}
+
 /// Draws the last `hours` of a cluster; `None` with fewer than two samples.
 ///
 /// # Errors
 /// When the drawing fails, which is a fault of ours.
-pub(crate) fn chart(
-    samples: &[Sample],
-    now: DateTime<Utc>,
-    hours: u8,
-) -> anyhow::Result<Option<Vec<u8>>> {
+fn chart(samples: &[Sample], now: DateTime<Utc>, hours: u8) -> anyhow::Result<Option<Vec<u8>>> {
     if samples.len() < 2 {
         return Ok(None);
     }

@@ -1,11 +1,15 @@
 //! From rows to views: reads what a message is about and hands it to its words.
 
-use super::Shared;
-use super::messages::{follow, notice, plan, progress, summary};
+use chrono::TimeDelta;
+
+use super::messages::{alert, follow, notice, plan, progress, summary};
 use super::view::{FILE_BYTES, View, last_bytes};
-use crate::domain::ids::{DiscordChannelId, LogViewId, OperationId, PlanId};
+use super::{Shared, picture};
+use crate::domain::ids::{AlertId, DiscordChannelId, LogViewId, OperationId, PlanId};
 use crate::domain::message::{MessageKind, OutboxMessage};
+use crate::domain::person::Role;
 use crate::domain::plan::Plan;
+use crate::looks::Chart;
 use crate::operations::start::UNDO_COMMAND;
 use crate::store::{Store, StoreError};
 
@@ -62,6 +66,11 @@ impl Shared {
             }
             MessageKind::LogView(id) => self.log_view(&message.key, *id, false).await,
             MessageKind::LogLines(id) => self.log_view(&message.key, *id, true).await,
+            MessageKind::Alert(id) => {
+                self.alert(&message.key, *id, message.message.is_none())
+                    .await
+            }
+            MessageKind::AlertEnd(id) => self.alert_end(&message.key, *id).await,
             MessageKind::Notice(told) => {
                 let roles = self.access.discord_roles(&told.mention_roles);
                 let catalogue = &self.parts.catalogue;
@@ -112,6 +121,81 @@ impl Shared {
             operation: operation.map(|operation| operation.id),
         };
         Ok(Some(plan::view(&self.clean, &shown)))
+    }
+
+    /// What an alert is shown with; `None` if it is gone.
+    async fn shown_alert(&self, id: AlertId) -> Result<Option<alert::Shown>, StoreError> {
+        let store = &self.parts.store;
+        let Some(alert) = store.alert(id).await? else {
+            return Ok(None);
+        };
+        let Some(cluster) = store.cluster(alert.cluster).await? else {
+            return Ok(None);
+        };
+        let name = cluster.name.as_str();
+        let mut operations = store
+            .recent_operations(Some(name), alert::OPERATIONS)
+            .await?;
+        operations.retain(|operation| {
+            operation.created_at >= alert.since
+                && alert
+                    .resolved_at
+                    .is_none_or(|at| operation.created_at <= at)
+        });
+        operations.reverse();
+        let silences = store.silences(cluster.id).await?;
+        let now = store.clock().now();
+        Ok(Some(alert::Shown {
+            silence: silences
+                .into_iter()
+                .find(|silence| silence.holds(alert.kind, now)),
+            cluster: name.to_owned(),
+            alert,
+            operations,
+        }))
+    }
+
+    /// An alert; its picture is drawn when it is posted.
+    async fn alert(
+        &self,
+        key: &str,
+        id: AlertId,
+        with_picture: bool,
+    ) -> Result<Option<View>, StoreError> {
+        let Some(shown) = self.shown_alert(id).await? else {
+            return Ok(None);
+        };
+        let picture = match self.chart_of(&shown).await? {
+            Some(chart) if with_picture => picture::png(&chart),
+            // It stays as it was posted.
+            Some(_chart) => Some(Vec::new()),
+            None => None,
+        };
+        let roles = self.access.discord_roles(&[Role::Operator]);
+        let catalogue = &self.parts.catalogue;
+        let view = alert::view(&self.clean, catalogue, (key, &shown), roles);
+        Ok(Some(View { picture, ..view }))
+    }
+
+    /// What its picture shows: the time before it was told; `None` if there is too little.
+    async fn chart_of(&self, shown: &alert::Shown) -> Result<Option<Chart>, StoreError> {
+        let alert = &shown.alert;
+        let Some(until) = alert.fired_at.filter(|_at| shown.has_picture()) else {
+            return Ok(None);
+        };
+        let from = until - TimeDelta::hours(alert::PICTURE_HOURS.into());
+        let mut samples = self.parts.store.samples_since(alert.cluster, from).await?;
+        samples.retain(|sample| sample.at <= until);
+        Ok((samples.len() > 1).then_some(Chart {
+            samples,
+            hours: alert::PICTURE_HOURS,
+            until,
+        }))
+    }
+
+    async fn alert_end(&self, key: &str, id: AlertId) -> Result<Option<View>, StoreError> {
+        let shown = self.shown_alert(id).await?;
+        Ok(shown.map(|shown| alert::end(&self.clean, (key, &shown))))
     }
 
     /// A log that is followed, with or without its last lines.

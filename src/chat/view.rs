@@ -14,6 +14,7 @@ use serenity::all::{
 };
 
 use super::custom_id::RunId;
+use super::messages::alert::ACK_COMMAND;
 use super::messages::schedules::SKIP_COMMAND;
 use super::text::{Clean, cut, cut_with, units};
 use crate::commands::Catalogue;
@@ -101,6 +102,7 @@ impl Button {
             id: RunId::of(catalogue, prepared)?,
             label: match prepared.command.as_str() {
                 SKIP_COMMAND => "Skip this time".into(),
+                ACK_COMMAND => "I see to it".into(),
                 command => format!("/pangeo {command}").into(),
             },
             look: Look::Primary,

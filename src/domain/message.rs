@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{
-    DiscordChannelId, DiscordMessageId, DiscordUserId, LogViewId, OperationId, PlanId,
+    AlertId, DiscordChannelId, DiscordMessageId, DiscordUserId, LogViewId, OperationId, PlanId,
 };
 
 /// Where a message goes.
@@ -15,6 +15,8 @@ pub enum Place {
     Channel(DiscordChannelId),
     /// Into the thread that hangs at the message with this key; the thread is made if needed.
     ThreadOf(String),
+    /// Below the message with this key, as a reply to it.
+    ReplyTo(String),
     /// Privately to a person.
     Direct(DiscordUserId),
 }
@@ -33,6 +35,10 @@ pub enum MessageKind {
     LogView(LogViewId),
     /// The last lines of a log that is followed, in its thread.
     LogLines(LogViewId),
+    /// An alert, edited while it lasts.
+    Alert(AlertId),
+    /// The end of an alert.
+    AlertEnd(AlertId),
     /// A text made when it was written.
     Notice(Notice),
 }

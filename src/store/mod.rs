@@ -9,6 +9,7 @@
 //! **Invariant:** a write of a running operation names its attempt; a write with an older attempt
 //! changes nothing and answers [`StoreError::Fenced`].
 
+pub mod alerts;
 pub mod audit;
 pub mod clusters;
 pub mod facts;

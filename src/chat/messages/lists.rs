@@ -12,7 +12,7 @@ use crate::chat::view::{Card, FIELD, File, Shade, TEXT, View};
 use crate::commands::{Catalogue, Command, Effect, OptionSpec};
 use crate::domain::operation::{Operation, StepRow};
 use crate::domain::person::Person;
-use crate::looks::{Chart, Report, Tone};
+use crate::looks::{Report, Tone};
 
 /// A read-only answer of the bot's own parts; its text may contain markdown.
 pub(crate) fn report(clean: &Clean, report: &Report) -> View {
@@ -43,17 +43,9 @@ pub(crate) fn report(clean: &Clean, report: &Report) -> View {
     });
     View {
         files: files.collect(),
-        picture: report.chart.as_ref().and_then(drawn),
+        picture: report.chart.as_ref().and_then(picture::png),
         ..View::card(card)
     }
-}
-
-/// The picture; an answer without it is better than none.
-fn drawn(chart: &Chart) -> Option<Vec<u8>> {
-    picture::chart(&chart.samples, chart.until, chart.hours)
-        .inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "a chart was not drawn"))
-        .ok()
-        .flatten()
 }
 
 /// Operations, newest first.

@@ -8,6 +8,7 @@
 //! **Invariant:** text that others wrote goes through [`Clean`](super::text::Clean), which takes
 //! secrets, markdown and mentions out of it.
 
+pub(crate) mod alert;
 pub(crate) mod answers;
 pub(crate) mod audit;
 pub(crate) mod diagnosis;
@@ -81,6 +82,8 @@ pub(crate) fn reference(key: &str) -> String {
         ("plan", Some(short), None) => format!("plan {short}"),
         ("progress", Some(short), None) => format!("operation {short}"),
         ("summary", Some(short), Some(attempt)) => format!("operation {short}-{attempt}"),
+        ("alert", Some(short), None) => format!("alert {short}"),
+        ("alert-end", Some(short), None) => format!("end of alert {short}"),
         ("hint", Some(short), Some(_person)) => {
             let why = parts.next().unwrap_or_default().replace('-', " ");
             format!("about plan {short}, {why}")

@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
-use serenity::all::{CreateMessage, Message, Nonce};
+use serenity::all::{
+    ChannelId, CreateMessage, Message, MessageId, MessageReference, MessageReferenceKind, Nonce,
+};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -152,8 +154,8 @@ impl Poster {
         messages.sort_by_key(|message| match message.kind {
             MessageKind::Plan(_) => 0,
             MessageKind::Progress(_) => 1,
-            MessageKind::Notice(_) | MessageKind::LogView(_) => 2,
-            MessageKind::Summary(_) | MessageKind::LogLines(_) => 3,
+            MessageKind::Notice(_) | MessageKind::LogView(_) | MessageKind::Alert(_) => 2,
+            MessageKind::Summary(_) | MessageKind::LogLines(_) | MessageKind::AlertEnd(_) => 3,
         });
         for message in messages {
             let outcome = match self.show(&message).await {
@@ -220,7 +222,11 @@ impl Poster {
         self.store().message_attempted(&message.key).await?;
         let marked = self.store().message(&message.key).await?;
         let tried_at = marked.and_then(|marked| marked.first_attempt_at);
-        let request = with_nonce(view.into_message(), &message.key, tried_at);
+        let mut request = with_nonce(view.into_message(), &message.key, tried_at);
+        if let Place::ReplyTo(key) = &message.place {
+            let (channel, above) = self.posted_at(key).await?;
+            request = request.reference_message(reply_to(channel, above));
+        }
         let posted = self.shared.rest.post(channel, &request).await?;
         Ok((channel, DiscordMessageId(posted.id.get())))
     }
@@ -246,6 +252,8 @@ impl Poster {
             | MessageKind::Progress(_)
             | MessageKind::LogView(_)
             | MessageKind::LogLines(_)
+            | MessageKind::Alert(_)
+            | MessageKind::AlertEnd(_)
             | MessageKind::Notice(_) => Ok(()),
         }
     }
@@ -282,10 +290,9 @@ impl Poster {
         match place {
             Place::Channel(channel) => Ok(*channel),
             Place::Direct(user) => Ok(self.shared.rest.direct_channel(*user).await?),
+            Place::ReplyTo(key) => Ok(self.posted_at(key).await?.0),
             Place::ThreadOf(key) => {
-                let parent = self.store().message(key).await?;
-                let at = parent.and_then(|parent| Some((parent.channel?, parent.message?)));
-                let (channel, message) = at.ok_or(PostError::NoParent)?;
+                let (channel, message) = self.posted_at(key).await?;
                 if !self.is_known_thread(message) {
                     let name = self.thread_name(key).await?;
                     let made = self.shared.rest.make_thread(channel, message, &name).await;
@@ -301,6 +308,16 @@ impl Poster {
                 Ok(DiscordChannelId(message.0))
             }
         }
+    }
+
+    /// Where a message was posted.
+    async fn posted_at(
+        &self,
+        key: &str,
+    ) -> Result<(DiscordChannelId, DiscordMessageId), PostError> {
+        let parent = self.store().message(key).await?;
+        let at = parent.and_then(|parent| Some((parent.channel?, parent.message?)));
+        at.ok_or(PostError::NoParent)
     }
 
     fn is_known_thread(&self, message: DiscordMessageId) -> bool {
@@ -367,6 +384,7 @@ impl Poster {
             MessageKind::Progress(_) => "progress",
             MessageKind::Summary(_) => "summary",
             MessageKind::LogView(_) | MessageKind::LogLines(_) => "log",
+            MessageKind::Alert(_) | MessageKind::AlertEnd(_) => "alert",
             MessageKind::Notice(_) => "notice",
         };
         self.shared.parts.metrics.message(kind, outcome);
@@ -385,6 +403,14 @@ fn first_snowflake(time: DateTime<Utc>) -> u64 {
     // Discord's epoch is the beginning of 2015 (reference "snowflakes").
     let since = time.timestamp_millis() - 1_420_070_400_000;
     u64::try_from(since).unwrap_or_default() << 22
+}
+
+/// A reply, which is a message of its own if the other one was deleted.
+fn reply_to(channel: DiscordChannelId, above: DiscordMessageId) -> MessageReference {
+    let channel = ChannelId::new(channel.0.max(1));
+    MessageReference::new(MessageReferenceKind::Default, channel)
+        .message_id(MessageId::new(above.0.max(1)))
+        .fail_if_not_exists(false)
 }
 
 /// The same key and first attempt have the same nonce; after a deletion it is another one.

@@ -111,6 +111,8 @@ impl Poster {
             MessageKind::Summary(_)
             | MessageKind::LogView(_)
             | MessageKind::LogLines(_)
+            | MessageKind::Alert(_)
+            | MessageKind::AlertEnd(_)
             | MessageKind::Notice(_) => self.give_up(message, error).await,
         }
     }
@@ -130,7 +132,9 @@ impl Poster {
             MessageKind::Plan(_)
             | MessageKind::Progress(_)
             | MessageKind::LogView(_)
-            | MessageKind::LogLines(_) => false,
+            | MessageKind::LogLines(_)
+            | MessageKind::Alert(_)
+            | MessageKind::AlertEnd(_) => false,
         };
         let parent = self.store().message(parent).await?;
         match parent.and_then(|parent| parent.channel) {
