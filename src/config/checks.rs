@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, error::Error, ops::RangeInclusive};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use super::{Config, ConfigProblem, keys::KEYS, sections::CloudKind};
-use crate::domain::{email::is_email, person::Role};
+use super::{Config, ConfigProblem, Watch, keys::KEYS, sections::CloudKind};
+use crate::domain::{alert::AlertKind, email::is_email, person::Role};
 
 /// An error and its causes in one line.
 pub(super) fn chain(error: &dyn Error) -> String {
@@ -50,9 +50,26 @@ fn is_key(secret: &SecretString) -> bool {
 pub(super) fn check(config: &Config, problems: &mut Vec<ConfigProblem>) {
     check_urls(config, problems);
     check_ranges(config, problems);
+    check_watch_ranges(&config.watch, problems);
     check_names(config, problems);
     check_im(config, problems);
     check_sealing(config, problems);
+    check_watch(config, problems);
+}
+
+fn check_watch(config: &Config, problems: &mut Vec<ConfigProblem>) {
+    let unknown = config
+        .watch
+        .off
+        .iter()
+        .filter(|word| AlertKind::from_word(word).is_none());
+    let known = AlertKind::ALL.map(AlertKind::as_str).join(", ");
+    problems.extend(unknown.map(|word| {
+        ConfigProblem::new(
+            "watch.off",
+            format!("`{word}` is nothing that is watched; allowed: {known}"),
+        )
+    }));
 }
 
 fn check_urls(config: &Config, problems: &mut Vec<ConfigProblem>) {
@@ -90,7 +107,7 @@ fn check_urls(config: &Config, problems: &mut Vec<ConfigProblem>) {
 }
 
 fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
-    let numbers: [(&str, u64, RangeInclusive<u64>); 13] = [
+    let numbers = [
         (
             "database.max_connections",
             config.database.max_connections.into(),
@@ -139,16 +156,65 @@ fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
             config.schedules.late_at_most.as_secs(),
             1..=86_400,
         ),
-        ("watch.sample_s", config.watch.sample.as_secs(), 1..=120),
     ];
+    check_numbers(&numbers, problems);
+}
+
+fn check_watch_ranges(watch: &Watch, problems: &mut Vec<ConfigProblem>) {
+    let numbers = [
+        ("watch.sample_s", watch.sample.as_secs(), 1..=120),
+        ("watch.look_s", watch.look.as_secs(), 1..=3600),
+        ("watch.full_look_s", watch.full_look.as_secs(), 1..=86_400),
+        (
+            "watch.stall_after_s",
+            watch.stall_after.as_secs(),
+            1..=86_400,
+        ),
+        (
+            "watch.latent_after_s",
+            watch.latent_after.as_secs(),
+            1..=86_400,
+        ),
+        ("watch.boot_s", watch.boot.as_secs(), 1..=86_400),
+        (
+            "watch.blind_after_s",
+            watch.blind_after.as_secs(),
+            1..=86_400,
+        ),
+        (
+            "watch.waits_after_s",
+            watch.waits_after.as_secs(),
+            1..=604_800,
+        ),
+        (
+            "watch.resolve_after_s",
+            watch.resolve_after.as_secs(),
+            1..=86_400,
+        ),
+        (
+            "watch.escalate_after_s",
+            watch.escalate_after.as_secs(),
+            1..=604_800,
+        ),
+        (
+            "watch.again_after_s",
+            watch.again_after.as_secs(),
+            60..=604_800,
+        ),
+    ];
+    check_numbers(&numbers, problems);
+}
+
+/// What is out of its range.
+fn check_numbers(numbers: &[(&str, u64, RangeInclusive<u64>)], problems: &mut Vec<ConfigProblem>) {
     for (key, value, range) in numbers {
-        if !range.contains(&value) {
+        if !range.contains(value) {
             let unit = KEYS
                 .iter()
-                .find(|one| one.path == key)
+                .find(|one| one.path == *key)
                 .map_or("", |key| key.unit);
             problems.push(ConfigProblem::new(
-                key,
+                *key,
                 format!(
                     "{value} is out of range: {} to {} {unit}",
                     range.start(),

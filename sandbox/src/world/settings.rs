@@ -68,6 +68,7 @@ impl World {
             Speed::Tests => (100, 5, 1, 60),
             Speed::Watch => (2_000, 15, 15, 10),
         };
+        let alerts = self.alerts_config();
         let dir = self.dir.display();
         let clouds = self.clouds_config();
         format!(
@@ -117,6 +118,7 @@ quiet_s = {quiet_s}
 
 [watch]
 sample_s = {sample_s}
+{alerts}
 "#,
             application = discord.application_id(),
             guild = discord.guild_id(),
@@ -134,6 +136,25 @@ sample_s = {sample_s}
 }
 
 impl World {
+    /// A test that is not about alerts shall meet none; on the page a stall is told within minutes.
+    fn alerts_config(&self) -> &'static str {
+        match self.speed {
+            Speed::Tests => {
+                r#"off = ["scaling", "blind", "hub", "certificate", "drift", "operation"]"#
+            }
+            Speed::Watch => {
+                "look_s = 5
+full_look_s = 20
+stall_after_s = 45
+latent_after_s = 60
+boot_s = 240
+blind_after_s = 45
+waits_after_s = 300
+resolve_after_s = 15"
+            }
+        }
+    }
+
     /// Infrastructure Manager with its cloud, Dynamic DNS and Check-in.
     fn clouds_config(&self) -> String {
         let issuer = self.checkin.issuer();
