@@ -7,12 +7,14 @@ use serde_json::Value;
 
 use super::{LookError, Looks, Report, Tone};
 use crate::domain::cluster::Cluster;
+use crate::domain::diagnosis::Look;
 use crate::domain::values::change::{changed_lines, unified};
 use crate::domain::values::python::{Choice, DaskLimits, WorkerOptions};
 use crate::domain::values::secrets::{is_secret, masked};
 use crate::domain::values::text::{Path, differences};
 use crate::domain::yaml;
 use crate::operations::values::{live, text_of};
+use crate::services::helm::LiveValues;
 use crate::store::revisions::RevisionRow;
 
 /// How many revisions `history` shows.
@@ -42,6 +44,21 @@ pub enum ValuesLook {
     },
     /// What helm has against the newest revision.
     Drift,
+}
+
+/// What helm has beside the newest revision.
+enum Compared {
+    /// Helm could not be asked; why.
+    Unseen(String),
+    /// The revision is not kept whole.
+    NotKept,
+    /// Both.
+    Both {
+        /// The revision.
+        tree: Value,
+        /// What helm has.
+        live: Box<LiveValues>,
+    },
 }
 
 impl Looks {
@@ -161,23 +178,49 @@ impl Looks {
         ))
     }
 
-    async fn drift(&self, cluster: &Cluster) -> Result<Report, LookError> {
-        let title = format!("`{}`: what was changed by hand", cluster.name);
+    /// The places of the values that helm has otherwise than the newest revision, without what
+    /// stands there; not seen if helm can't be asked or the revision is not kept whole.
+    ///
+    /// # Errors
+    /// When the database fails; a front end that does not answer is part of what was seen.
+    pub async fn drifted(&self, cluster: &Cluster) -> Result<Look<Vec<String>>, LookError> {
+        Ok(match self.compared(cluster).await? {
+            Compared::Unseen(why) => Look::Failed(why),
+            Compared::NotKept => Look::Failed("the revision is not kept whole".to_owned()),
+            Compared::Both { tree, live } => {
+                let edits = differences(&tree, &live.tree);
+                Look::At(edits.iter().map(|edit| edit.path.to_string()).collect())
+            }
+        })
+    }
+
+    async fn compared(&self, cluster: &Cluster) -> Result<Compared, LookError> {
         let live = match live(&self.services, &self.vault, cluster).await {
             Ok(live) => live,
-            Err(error) => return Ok(Report::new(title, Tone::Bad, error.for_people())),
+            Err(error) => return Ok(Compared::Unseen(error.for_people())),
         };
+        let newest = text_of(&self.vault, cluster.id, cluster.revision).await?;
+        Ok(newest.map_or(Compared::NotKept, |newest| Compared::Both {
+            tree: yaml::read(newest.expose_secret()).unwrap_or_default(),
+            live: Box::new(live),
+        }))
+    }
+
+    async fn drift(&self, cluster: &Cluster) -> Result<Report, LookError> {
+        let title = format!("`{}`: what was changed by hand", cluster.name);
         let number = cluster.revision;
-        let Some(newest) = text_of(&self.vault, cluster.id, number).await? else {
-            let text = format!("the whole values of revision {number} are not kept");
-            return Ok(Report::new(title, Tone::Warn, text).hint(format!(
-                "`/pangeo values adopt name:{}` takes over what helm has",
-                cluster.name
-            )));
+        let (tree, live) = match self.compared(cluster).await? {
+            Compared::Unseen(why) => return Ok(Report::new(title, Tone::Bad, why)),
+            Compared::NotKept => {
+                let text = format!("the whole values of revision {number} are not kept");
+                return Ok(Report::new(title, Tone::Warn, text).hint(format!(
+                    "`/pangeo values adopt name:{}` takes over what helm has",
+                    cluster.name
+                )));
+            }
+            Compared::Both { tree, live } => (tree, live),
         };
-        let tree = yaml::read(newest.expose_secret()).unwrap_or_default();
-        let edits = differences(&tree, &live.tree);
-        if edits.is_empty() {
+        if differences(&tree, &live.tree).is_empty() {
             let text = format!(
                 "nothing: helm revision {} has the values of revision {number}",
                 live.release.revision
