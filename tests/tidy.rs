@@ -28,7 +28,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // So do the commands that change nothing.
     ("looks", &["domain", "store", "services", "operations"]),
     // It looks through the same bundle of clients as the steps.
-    ("watch", &["domain", "store", "services", "operations"]),
+    (
+        "watch",
+        &["domain", "store", "services", "operations", "looks"],
+    ),
     (
         "chat",
         &[

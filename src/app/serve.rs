@@ -1,9 +1,11 @@
 //! `serve`: the bot.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::TimeDelta;
 use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
@@ -12,9 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::parts::{self, Parts, WatchedToken};
 use crate::approvals::Approvals;
 use crate::chat::{self, Chat};
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::domain::alert::{AlertKind, CallRule};
 use crate::domain::clock::Clock;
+use crate::domain::diagnosis::stall::Limits;
 use crate::domain::health::Health;
+use crate::domain::ids::DiscordChannelId;
 use crate::domain::links::{LinkSigner, OperationLinks};
 use crate::domain::metrics::Metrics;
 use crate::domain::redact::Redactor;
@@ -25,7 +30,7 @@ use crate::operations::{
 };
 use crate::plans::{PlanSettings, Planner};
 use crate::store::slots::{Slot, SlotHeld};
-use crate::watch::Sampler;
+use crate::watch::{Sampler, WatchSettings, Watcher};
 use crate::web::{self, WebParts};
 
 /// How often tokens that something else renews are read again.
@@ -277,6 +282,7 @@ fn runner(parts: &Parts, services: Arc<Services>, slot: (String, SlotHeld)) -> R
 struct Watch {
     tokens: TokenWatcher,
     sampler: Sampler,
+    watcher: Option<Watcher>,
     end_dates: Option<EndDates>,
 }
 
@@ -293,8 +299,48 @@ fn watch(parts: &Parts, services: &Arc<Services>, replica: &str) -> Watch {
             replica(),
             parts.config.watch.sample,
         ),
+        watcher: channel.and_then(|channel| {
+            let settings = watch_settings(&parts.config.watch, *channel)?;
+            let looks = Looks::new(store.clone(), vault.clone(), services.clone());
+            let services = services.clone();
+            Some(Watcher::new(
+                settings,
+                store.clone(),
+                services,
+                looks,
+                replica(),
+            ))
+        }),
         end_dates: channel.map(|channel| EndDates::new(store.clone(), replica(), *channel)),
     }
+}
+
+/// What the configuration says about alerts; `None` if nothing is watched.
+fn watch_settings(watch: &config::Watch, channel: DiscordChannelId) -> Option<WatchSettings> {
+    let seconds = |duration: Duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+    let off: BTreeSet<AlertKind> = watch
+        .off
+        .iter()
+        .filter_map(|word| AlertKind::from_word(word))
+        .collect();
+    (off.len() < AlertKind::ALL.len()).then(|| WatchSettings {
+        channel,
+        look: watch.look,
+        full: watch.full_look,
+        limits: Limits {
+            stalls_after: seconds(watch.stall_after),
+            latent_after: seconds(watch.latent_after),
+            boot: seconds(watch.boot),
+        },
+        blind_after: seconds(watch.blind_after),
+        waits_after: seconds(watch.waits_after),
+        resolves_after: seconds(watch.resolve_after),
+        calls: CallRule {
+            escalates_after: seconds(watch.escalate_after),
+            again_after: seconds(watch.again_after),
+        },
+        off,
+    })
 }
 
 impl Watch {
@@ -302,6 +348,9 @@ impl Watch {
     fn spawn(self, tasks: &mut Tasks, ends: &CancellationToken) {
         tasks.spawn("token watch", self.tokens.run(ends.clone()).map(Ok));
         tasks.spawn("samples", self.sampler.run(ends.clone()).map(Ok));
+        if let Some(watcher) = self.watcher {
+            tasks.spawn("watch", watcher.run(ends.clone()).map(Ok));
+        }
         if let Some(end_dates) = self.end_dates {
             tasks.spawn("end dates", end_dates.run(ends.clone()).map(Ok));
         }
