@@ -138,7 +138,7 @@ mod tests {
         assert!(
             report
                 .to_string()
-                .contains(" commands: audit, checkin check, ")
+                .contains(" commands: alerts ack, alerts list, ")
         );
     }
 

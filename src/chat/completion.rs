@@ -103,6 +103,14 @@ async fn choices(
             });
             named.collect()
         }
+        Some(Complete::Alerts) => {
+            let alerts = shared.parts.store.open_alerts(None).await?;
+            let named = alerts.iter().map(|alert| {
+                let short = alert.id.short();
+                (format!("{short} {}", alert.finding.title), short)
+            });
+            named.collect()
+        }
         Some(source) => as_choices(shared.parts.plans.complete(source, typed, so_far).await),
         None => as_choices(spec.choices.clone()),
     };

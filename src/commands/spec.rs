@@ -83,6 +83,8 @@ pub enum Complete {
     Operations,
     /// Schedules that are not over.
     Schedules,
+    /// Alerts that are not over.
+    Alerts,
     /// The clouds of the configuration.
     Credentials,
     /// The images that IM knows at the chosen cloud.
@@ -102,7 +104,7 @@ pub enum Complete {
 impl Complete {
     /// The words that may stand in a command file.
     pub const ALLOWED: &'static str = "clusters, hosts, operations, credentials, site-images, \
-        schedules, chart-versions, commands, values-paths, nodes, template:<input>";
+        schedules, alerts, chart-versions, commands, values-paths, nodes, template:<input>";
 }
 
 impl FromStr for Complete {
@@ -114,6 +116,7 @@ impl FromStr for Complete {
             "hosts" => Ok(Self::Hosts),
             "operations" => Ok(Self::Operations),
             "schedules" => Ok(Self::Schedules),
+            "alerts" => Ok(Self::Alerts),
             "credentials" => Ok(Self::Credentials),
             "site-images" => Ok(Self::SiteImages),
             "chart-versions" => Ok(Self::ChartVersions),

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::token::ends;
 use super::{Chart, LookError, Looks, Report, Tone};
+use crate::domain::alert::{Alert, AlertState};
 use crate::domain::cluster::{Cluster, Phase};
 use crate::domain::sample::Sample;
 use crate::domain::schedule::Schedule;
@@ -96,11 +97,10 @@ impl Looks {
                 .ends_on
                 .map_or_else(|| "no end date".to_owned(), |day| day.to_string()),
         );
-        if let Some(purpose) = &cluster.purpose {
-            report = report.field("Purpose", purpose.clone());
-        }
-        if let Some(contact) = &cluster.contact {
-            report = report.field("Contact", contact.clone());
+        report = described(report, &cluster);
+        let alerts = self.store.open_alerts(Some(cluster.id)).await?;
+        if let Some(lines) = firing(&alerts) {
+            report = report.field("Alerts", lines);
         }
         for lock in self.store.locks(cluster.id).await? {
             report = report.field("Lock", lock.in_words(now));
@@ -311,6 +311,31 @@ fn pod_words(pods: &[PodState]) -> String {
         return "none".to_owned();
     }
     format!("{} · {online}", counts.join(", "))
+}
+
+/// What people said about the cluster.
+fn described(mut report: Report, cluster: &Cluster) -> Report {
+    if let Some(purpose) = &cluster.purpose {
+        report = report.field("Purpose", purpose.clone());
+    }
+    if let Some(contact) = &cluster.contact {
+        report = report.field("Contact", contact.clone());
+    }
+    report
+}
+
+/// The alerts that people were told of, a line each.
+fn firing(alerts: &[Alert]) -> Option<String> {
+    let firing = alerts
+        .iter()
+        .filter(|alert| alert.state == AlertState::Firing);
+    let lines: Vec<String> = firing
+        .map(|alert| {
+            let since = alert.since.timestamp();
+            format!("❌ {} since <t:{since}:R>", alert.finding.title)
+        })
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 /// When a command runs by itself next.

@@ -30,7 +30,7 @@ fn example(option: &str) -> &'static str {
         "reason" => "Course",
         "when" => "\"0 8 * * 1-5\"",
         "command" => "\"scale now:2\"",
-        "schedule" => "0123abcd",
+        "schedule" | "alert" => "0123abcd",
         _ => "geo",
     }
 }

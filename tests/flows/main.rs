@@ -2,6 +2,7 @@
 //! PostgreSQL, a real `sshd`. See `tests/README.md`.
 #![cfg(test)]
 
+mod alerts;
 mod crash;
 mod deploy;
 mod destroy;

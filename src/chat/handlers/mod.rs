@@ -3,6 +3,9 @@
 //! A command that opens a form does so at once; every other is acknowledged first. A command whose
 //! effect is an operation is planned, whatever its name.
 
+mod alerts_ack;
+mod alerts_list;
+mod alerts_silence;
 mod audit;
 mod checkin_check;
 mod checkin_set_client;
@@ -177,6 +180,9 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         return plan::run(call).await;
     }
     match call.command.name().as_str() {
+        "alerts ack" => alerts_ack::run(call).await,
+        "alerts list" => alerts_list::run(call).await,
+        "alerts silence" => alerts_silence::run(call).await,
         "audit" => audit::run(call).await,
         "checkin check" => checkin_check::run(call).await,
         "checkin sheet" => checkin_sheet::run(&call),

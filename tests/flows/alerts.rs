@@ -1,0 +1,189 @@
+//! Alerts: what stalls is told with its cause, cured by its button, and over once it is gone.
+
+use sandbox::discord::Message;
+use sandbox::faults::{Fault, On};
+use sandbox::frontend::{ServerSize, SshDoor};
+use sqlx::PgPool;
+
+use crate::MIGRATOR;
+use crate::kill::HOST;
+use crate::scene::{PATIENCE, Scene};
+
+/// A notebook of which one fits on a worker of 8 cores and 32 GB.
+const LARGE: ServerSize = ServerSize {
+    cpu_milli: 4000,
+    memory: 20_000_000_000,
+};
+
+/// A watch that a test can wait for.
+const QUICK: &[(&str, &str)] = &[
+    ("WATCH_OFF", ""),
+    ("WATCH_LOOK_S", "1"),
+    ("WATCH_FULL_LOOK_S", "2"),
+    ("WATCH_STALL_AFTER_S", "3"),
+    ("WATCH_LATENT_AFTER_S", "3"),
+    ("WATCH_BLIND_AFTER_S", "3"),
+    ("WATCH_RESOLVE_AFTER_S", "2"),
+    ("WATCH_ESCALATE_AFTER_S", "6"),
+    ("WATCH_SAMPLE_S", "1"),
+];
+
+async fn deployed(pool: PgPool) -> (Scene, String) {
+    let scene = Scene::start_set(pool, QUICK).await;
+    scene.keeps_dns_secret(HOST).await;
+    let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
+    scene.person("ana").runs(&deploy).await.answer().await;
+    let plan = scene.plan("Create cluster `geo`").await;
+    scene.person("ben").reacts(&plan, "✅");
+    scene.sees("geo is ready").await;
+    let id = scene.world.im.infrastructure("pangeo-geo").unwrap().id;
+    (scene, id)
+}
+
+async fn asks(scene: &Scene, typed: &str) -> Message {
+    scene.person("ana").runs(typed).await.answer().await
+}
+
+fn count(scene: &Scene, words: &str) -> usize {
+    let discord = &scene.world.discord;
+    let messages = discord.messages(discord.channel_id());
+    messages.iter().filter(|one| one.says(words)).count()
+}
+
+async fn shows(scene: &Scene, message: &Message, words: &str) -> Message {
+    let is_it = |one: &Message| one.id == message.id && one.says(words);
+    let seen = scene.world.discord.wait_for_message(is_it, PATIENCE).await;
+    seen.unwrap_or_else(|error| panic!("it does not show {words:?}: {error}"))
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_stall_is_told_with_its_cause_and_over_once_its_button_has_cured_it(pool: PgPool) {
+    let (mut scene, id) = deployed(pool).await;
+    let nothing = asks(&scene, "/pangeo alerts list").await;
+    assert!(nothing.says("nothing stalls"), "{}", nothing.text());
+
+    // CLUES dies, and more people come than fit on the first worker.
+    scene.world.front_ends.kill_clues(&id);
+    for user in ["ada", "bob"] {
+        scene.world.front_ends.start_server(&id, user, LARGE);
+    }
+    let alert = scene.sees("geo: scaling stalls: CLUES dead").await;
+    for words in [
+        "1 pod waits for a node and none is on its way: jupyter-",
+        "Could not connect to CLUES server",
+        "hint: `/pangeo run restart-clues name:geo`",
+        "docs/alerts.md#clues-dead",
+    ] {
+        assert!(alert.says(words), "{words}: {}", alert.text());
+    }
+    let list = asks(&scene, "/pangeo alerts list").await;
+    for words in ["1 alert fires", "CLUES dead", "nobody sees to it yet"] {
+        assert!(list.says(words), "{words}: {}", list.text());
+    }
+    let status = asks(&scene, "/pangeo status name:geo").await;
+    assert!(
+        status.says("scaling stalls: CLUES dead"),
+        "{}",
+        status.text()
+    );
+
+    // Nobody sees to it: others are called, below it. A viewer can't take it on, ana can.
+    let again = scene.sees("CLUES dead, still").await;
+    assert_eq!(again.reference, Some(alert.id));
+    let vic = scene.person("vic");
+    let refused = vic.presses_on(&alert, "I see to it").await.answer().await;
+    assert!(refused.says("operator"), "{}", refused.text());
+    let ana = scene.person("ana");
+    let taken = ana.presses_on(&alert, "I see to it").await.answer().await;
+    assert!(taken.says("you see to alert"), "{}", taken.text());
+    let taken = shows(&scene, &alert, "sees to it since").await;
+    assert!(taken.buttons().iter().all(|b| b.label != "I see to it"));
+
+    // After a restart nothing is told twice and nothing is forgotten.
+    scene.bot.kill().await.unwrap();
+    scene.bot.start().await.unwrap();
+    ana.presses_on(&alert, "/pangeo run restart-clues")
+        .await
+        .answer()
+        .await;
+    let plan = scene.plan("Run `restart-clues` on the front end").await;
+    scene.person("ben").reacts(&plan, "✅");
+    // It helped against this cause, and shows the one behind it.
+    let behind = "scaling stalls: wrong node size in CLUES";
+    let alert = shows(&scene, &alert, behind).await;
+    for words in [
+        "`run restart-clues`",
+        "was done, and it is still there",
+        "CLUES believes that wn",
+    ] {
+        assert!(alert.says(words), "{words}: {}", alert.text());
+    }
+    ana.presses_on(&alert, "/pangeo flavor set")
+        .await
+        .answer()
+        .await;
+    let plan = scene.plan("flavor set geo").await;
+    scene.person("ben").reacts(&plan, "✅");
+    let end = scene.sees("it lasted").await;
+    assert_eq!(end.reference, Some(alert.id));
+    for words in ["✅ `run restart-clues`", "✅ `flavor set`", "(over)"] {
+        assert!(end.says(words), "{words}: {}", end.text());
+    }
+    shows(&scene, &alert, "wrong node size in CLUES (over)").await;
+    scene.settles().await;
+    assert_eq!(count(&scene, "geo: scaling stalls"), 3, "alert, call, end");
+    scene
+        .counts("select count(*) from alerts where state <> 'resolved'", 0)
+        .await;
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_can_not_be_seen_is_told_and_a_silence_keeps_still(pool: PgPool) {
+    let (scene, id) = deployed(pool).await;
+    let past = "/pangeo alerts silence name:geo end:2020-01-01 reason:Update";
+    let past = asks(&scene, past).await;
+    assert!(past.says("in the future"), "{}", past.text());
+    let silence = "/pangeo alerts silence name:geo end:2099-01-01 reason:Update kind:hub";
+    let silence = asks(&scene, silence).await;
+    assert!(silence.says("no `hub` alerts"), "{}", silence.text());
+
+    let hub = scene.world.front_ends.hub_faults();
+    drop(hub.inject(On::any(), Fault::answer(502, "Bad Gateway"), 10_000));
+    scene
+        .counts("select count(*) from alerts where state = 'firing'", 1)
+        .await;
+    let list = asks(&scene, "/pangeo alerts list name:geo").await;
+    for words in ["the hub does not answer", "🔇 `geo` hub", "Update"] {
+        assert!(list.says(words), "{words}: {}", list.text());
+    }
+    scene
+        .world
+        .front_ends
+        .set_ssh(&id, SshDoor::Refusing)
+        .unwrap();
+    scene.world.front_ends.cut_ssh(&id).unwrap();
+    let blind = scene.sees("geo: the bot can't see Kubernetes").await;
+    assert!(blind.says("is not watched"), "{}", blind.text());
+    assert!(blind.says("CLUES: "), "{}", blind.text());
+    assert_eq!(count(&scene, "geo: the hub does not answer"), 0, "silenced");
+
+    hub.clear();
+    scene.world.front_ends.set_ssh(&id, SshDoor::Open).unwrap();
+    scene
+        .sees("can't see Kubernetes, CLUES, the token files (over)")
+        .await;
+    scene.sees("nothing was run by the bot").await;
+    scene
+        .counts("select count(*) from alerts where state <> 'resolved'", 0)
+        .await;
+    scene.settles().await;
+    assert_eq!(
+        count(&scene, "geo: the hub does not answer"),
+        0,
+        "nor its end"
+    );
+    let unknown = asks(&scene, "/pangeo alerts ack alert:12345678").await;
+    assert!(unknown.says("no open alert"), "{}", unknown.text());
+    scene.nothing_unexpected();
+}
