@@ -12,6 +12,7 @@ pub mod faults;
 pub mod frontend;
 pub mod im;
 pub mod machines;
+pub mod pace;
 pub mod page;
 pub mod saved;
 mod serve;
