@@ -62,20 +62,32 @@ pub struct WorkerVm {
     pub state: String,
 }
 
+/// That Infrastructure Manager did not do what CLUES asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The reason phrase of the answer, such as `Unauthorized`.
+    pub reason: &'static str,
+    /// IM's text.
+    pub text: String,
+}
+
 /// What the CLUES of an elastic cluster asks Infrastructure Manager for. [`crate::im`] implements
 /// it, [`crate::frontend`] calls it.
+///
+/// `token` is the access token of the front end's `auth.dat`; without one, nobody is asked who they
+/// are.
 pub trait Workers: Send + Sync + 'static {
-    /// Adds a VM for a node; the error is IM's text.
+    /// Adds a VM for a node.
     ///
     /// # Errors
-    /// When IM refuses.
-    fn add(&self, infrastructure: &str, node: &str) -> Result<u32, String>;
+    /// When IM or the site refuses.
+    fn add(&self, infrastructure: &str, node: &str, token: Option<&str>) -> Result<u32, Refused>;
 
-    /// Removes a VM.
+    /// Removes a VM; one that is gone is fine.
     ///
     /// # Errors
     /// When IM refuses.
-    fn remove(&self, infrastructure: &str, vm: u32) -> Result<(), String>;
+    fn remove(&self, infrastructure: &str, vm: u32, token: Option<&str>) -> Result<(), Refused>;
 
     /// The VMs of worker nodes.
     fn list(&self, infrastructure: &str) -> Vec<WorkerVm>;

@@ -11,14 +11,17 @@ use std::path::PathBuf;
 use chrono::Utc;
 use serde_json::Value;
 
-use super::Shared;
-use super::elastic::{used_on, worker_size};
+use super::elastic::{self, used_on, worker_size};
 use super::protocol::{Call, Caller};
 use super::state::{CluesConfig, Cluster, PowerState, WorkerNode};
+use super::{Shared, ec3, scheduler};
+use crate::machines::Refused;
 
 const VNODES: &str = "etc/clues2/kubernetes_vnodes.info";
-const NODE_CFG: &str = "etc/clues2/conf.d/plugin-kubernetes.cfg";
+pub(super) const NODE_CFG: &str = "etc/clues2/conf.d/plugin-kubernetes.cfg";
 const CLUES_CFG: &str = "etc/clues2/clues2.cfg";
+const IM_CFG: &str = "etc/clues2/conf.d/plugin-im.cfg";
+const AUTH_DAT: &str = "usr-local/ec3/auth.dat";
 const LOG: &str = "var/log/clues2/clues2.log";
 
 const NO_SERVER: &str = "Could not connect to CLUES server http://localhost:8000/RPC2 (please, check if it is running)\n";
@@ -62,26 +65,45 @@ fn read(shared: &Shared, infrastructure: &str, name: &str) -> Option<String> {
 
 /// Appends a line to CLUES' log.
 pub(super) fn log(shared: &Shared, infrastructure: &str, name: &str, level: Level, text: &str) {
+    write_log(shared, infrastructure, &log_line(name, level, text));
+}
+
+/// A line of CLUES' log, written now.
+pub(super) fn log_line(name: &str, level: Level, text: &str) -> String {
+    let now = Utc::now().format("%Y-%m-%d %H:%M:%S,%3f");
+    let (name, level) = (format!("[{name}]"), level.word());
+    format!("{name:>10};{level:>5};{now};{text}\n")
+}
+
+/// Appends lines to CLUES' log.
+pub(super) fn write_log(shared: &Shared, infrastructure: &str, lines: &str) {
+    if lines.is_empty() {
+        return;
+    }
     let Some(path) = file(shared, infrastructure, LOG) else {
         return;
     };
-    let now = Utc::now().format("%Y-%m-%d %H:%M:%S,%3f");
-    let line = format!(
-        "{:>10};{:>5};{now};{text}\n",
-        format!("[{name}]"),
-        level.word()
-    );
     let opened = std::fs::OpenOptions::new()
         .append(true)
         .create(true)
         .open(path);
-    if let Err(error) = opened.and_then(|mut file| file.write_all(line.as_bytes())) {
+    if let Err(error) = opened.and_then(|mut file| file.write_all(lines.as_bytes())) {
         tracing::debug!(%error, "no line in the log of CLUES");
     }
 }
 
-/// The virtual nodes of the file, with their own cores and memory where they have some.
-fn vnodes(shared: &Shared, infrastructure: &str) -> Vec<(String, Option<u64>, Option<u64>)> {
+/// A virtual node of the file.
+#[derive(Clone, Debug)]
+pub(super) struct Vnode {
+    pub(super) name: String,
+    /// Its own number of cores, if it has one.
+    pub(super) cpus: Option<u64>,
+    /// Its own memory in bytes, if it has some.
+    pub(super) memory: Option<u64>,
+}
+
+/// The virtual nodes of the file.
+pub(super) fn vnodes(shared: &Shared, infrastructure: &str) -> Vec<Vnode> {
     let text = read(shared, infrastructure, VNODES).unwrap_or_default();
     let list: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
     let number = |value: &Value| {
@@ -92,7 +114,8 @@ fn vnodes(shared: &Shared, infrastructure: &str) -> Vec<(String, Option<u64>, Op
         .filter_map(|vnode| {
             let name = vnode.get("name")?.as_str()?.to_owned();
             let own = |key: &str| vnode.get(key).and_then(number);
-            Some((name, own("cpu"), own("memory")))
+            let (cpus, memory) = (own("cpu"), own("memory"));
+            Some(Vnode { name, cpus, memory })
         })
         .collect()
 }
@@ -100,7 +123,7 @@ fn vnodes(shared: &Shared, infrastructure: &str) -> Vec<(String, Option<u64>, Op
 /// The names of the virtual nodes.
 pub(super) fn vnode_names(shared: &Shared, infrastructure: &str) -> Vec<String> {
     let vnodes = vnodes(shared, infrastructure);
-    vnodes.into_iter().map(|(name, _, _)| name).collect()
+    vnodes.into_iter().map(|vnode| vnode.name).collect()
 }
 
 /// A value of an INI file, as Python's `ConfigParser` finds it.
@@ -127,27 +150,42 @@ fn read_config(shared: &Shared, infrastructure: &str) -> CluesConfig {
     let node = read(shared, infrastructure, NODE_CFG).unwrap_or_default();
     let main = read(shared, infrastructure, CLUES_CFG).unwrap_or_default();
     let default = CluesConfig::default();
-    fn number<T: std::str::FromStr>(text: &str, section: &str, key: &str, default: T) -> T {
-        let found = setting(text, section, key).and_then(|value| value.parse().ok());
+    let machines = read(shared, infrastructure, IM_CFG).unwrap_or_default();
+    let file = Ini(&node, "KUBERNETES");
+    let (scheduling, monitoring) = (Ini(&main, "scheduling"), Ini(&main, "monitoring"));
+    let (general, im) = (Ini(&main, "general"), Ini(&machines, "IM VIRTUAL CLUSTER"));
+    CluesConfig {
+        slots: file.number("KUBERNETES_NODE_SLOTS", default.slots),
+        memory: file.number("KUBERNETES_NODE_MEMORY", default.memory),
+        idle_s: scheduling.number("IDLE_TIME", default.idle_s),
+        extra_free: scheduling.number("EXTRA_NODES_FREE", default.extra_free),
+        max_booting: scheduling.number("MAX_BOOTING_NODES", default.max_booting),
+        reconsider_s: scheduling.number("RECONSIDER_JOB_TIME", default.reconsider_s),
+        max_wait_on_s: monitoring.number("MAX_WAIT_POWERON", default.max_wait_on_s),
+        retries: scheduling.number("RETRIES_POWER_ON", default.retries),
+        mark_s: general.number("LOGGER_MARK", default.mark_s),
+        drop_failing_s: im.number(
+            "IM_VIRTUAL_CLUSTER_DROP_FAILING_VMS",
+            default.drop_failing_s,
+        ),
+    }
+}
+
+/// A section of an INI file.
+struct Ini<'a>(&'a str, &'static str);
+
+impl Ini<'_> {
+    fn number<T: std::str::FromStr>(&self, key: &str, default: T) -> T {
+        let found = setting(self.0, self.1, key).and_then(|value| value.parse().ok());
         found.unwrap_or(default)
     }
-    CluesConfig {
-        slots: number(&node, "KUBERNETES", "KUBERNETES_NODE_SLOTS", default.slots),
-        memory: number(
-            &node,
-            "KUBERNETES",
-            "KUBERNETES_NODE_MEMORY",
-            default.memory,
-        ),
-        idle_s: number(&main, "scheduling", "IDLE_TIME", default.idle_s),
-        extra_free: number(&main, "scheduling", "EXTRA_NODES_FREE", default.extra_free),
-        max_booting: number(
-            &main,
-            "scheduling",
-            "MAX_BOOTING_NODES",
-            default.max_booting,
-        ),
-    }
+}
+
+/// The access token with which CLUES asks IM; `None` where tokens mean nothing.
+pub(super) fn token(shared: &Shared, infrastructure: &str) -> Option<String> {
+    shared.options.ec3.as_ref()?;
+    let auth = read(shared, infrastructure, AUTH_DAT).unwrap_or_default();
+    Some(ec3::clues_token_in(&auth).unwrap_or_default())
 }
 
 /// Starts `cluesd`: it reads its files.
@@ -156,16 +194,14 @@ pub(super) fn start(shared: &Shared, infrastructure: &str) {
     let names = vnode_names(shared, infrastructure);
     shared.change(infrastructure, |cluster| {
         cluster.clues.down = false;
+        cluster.clues.starts += 1;
         cluster.clues.config = config;
         for name in names {
             let nodes = &mut cluster.clues.nodes;
             nodes.entry(name).or_insert_with(WorkerNode::new);
         }
     });
-    let text = format!(
-        "--------- LOGGING MARK (everything continues) @ {}",
-        Utc::now()
-    );
+    let text = scheduler::mark(Utc::now());
     log(shared, infrastructure, "CLUES", Level::Debug, &text);
 }
 
@@ -183,9 +219,16 @@ pub(super) fn power_on(shared: &Shared, infrastructure: &str, name: &str) -> boo
     if is_new != Some(true) {
         return is_new.is_some();
     }
+    if shared.look(infrastructure, |c| has_vm(c, name)) == Some(true) {
+        let text = format!("Trying to launch an existing node {name}. Ignoring it.");
+        log(shared, infrastructure, "PLUGIN-IM", Level::Warning, &text);
+        fail_on(shared, infrastructure, name);
+        return false;
+    }
+    let token = token(shared, infrastructure);
     let added = shared
         .workers()
-        .map(|im| im.add(infrastructure, name))
+        .map(|im| im.add(infrastructure, name, token.as_deref()))
         .transpose();
     let on = |change: &dyn Fn(&mut WorkerNode)| {
         shared.change(infrastructure, |cluster| {
@@ -199,39 +242,79 @@ pub(super) fn power_on(shared: &Shared, infrastructure: &str, name: &str) -> boo
             log(shared, infrastructure, "PLUGIN-IM", Level::Debug, &text);
             true
         }
-        Err(text) => {
-            on(&|node| node.set(PowerState::OffErr));
-            let text = format!("Error adding resources Bad Request. {text}.");
+        Err(Refused { reason, text }) => {
+            let text = format!("Error adding resources {reason}. {text}.");
             log(shared, infrastructure, "PLUGIN-IM", Level::Error, &text);
-            let text = format!(
-                "could not power on node {name}. It will be considered OFF, but with errors"
-            );
-            log(shared, infrastructure, "CLUES", Level::Warning, &text);
+            fail_on(shared, infrastructure, name);
             false
         }
     }
 }
 
-/// Powers a node off, with everything on it.
-pub(super) fn power_off(shared: &Shared, infrastructure: &str, name: &str) {
-    let vm = shared.change(infrastructure, |cluster| {
-        cluster.servers.retain(|s| s.node.as_deref() != Some(name));
+fn has_vm(cluster: &Cluster, name: &str) -> bool {
+    let node = cluster.clues.nodes.get(name);
+    node.is_some_and(|node| node.vm.is_some())
+}
+
+/// Notes that a node could not be powered on.
+fn fail_on(shared: &Shared, infrastructure: &str, name: &str) {
+    let text =
+        format!("could not power on node {name}. It will be considered OFF, but with errors");
+    log(shared, infrastructure, "CLUES", Level::Warning, &text);
+    let mut acts = Vec::new();
+    shared.change(infrastructure, |cluster| {
+        if let Some(node) = cluster.clues.nodes.get_mut(name) {
+            scheduler::fail_on(name, node, &mut acts);
+        }
+    });
+    elastic::do_all(shared, infrastructure, acts);
+}
+
+/// Powers a node off, with everything on it; `false` if IM refused.
+pub(super) fn power_off(shared: &Shared, infrastructure: &str, name: &str) -> bool {
+    let on = |node: &WorkerNode| {
+        use PowerState::{Off, OffErr, PowOff};
+        (!matches!(node.state, Off | OffErr | PowOff)).then_some(node.vm)
+    };
+    let found = shared.look(infrastructure, |cluster| {
+        cluster.clues.nodes.get(name).and_then(on)
+    });
+    let Some(vm) = found.flatten() else {
+        return true;
+    };
+    let token = token(shared, infrastructure);
+    let removed = match (vm, shared.workers()) {
+        (Some(vm), Some(im)) => im.remove(infrastructure, vm, token.as_deref()),
+        (_, _) => Ok(()),
+    };
+    let fails = shared.change(infrastructure, |cluster| {
         let node = cluster.clues.nodes.get_mut(name)?;
-        let is_on = !matches!(
-            node.state,
-            PowerState::Off | PowerState::OffErr | PowerState::PowOff
-        );
-        if is_on {
+        if removed.is_err() {
+            node.off_fails += 1;
+            node.set(PowerState::OnErr);
+        } else {
             node.joined = false;
             node.set(PowerState::PowOff);
+            cluster.servers.retain(|s| s.node.as_deref() != Some(name));
         }
-        node.vm.filter(|_| is_on)
+        cluster.clues.nodes.get(name).map(|node| node.off_fails)
     });
-    if let (Some(Some(vm)), Some(im)) = (vm, shared.workers())
-        && let Err(text) = im.remove(infrastructure, vm)
-    {
-        tracing::debug!(text, "IM removed no VM");
-    }
+    let Err(Refused { reason, text }) = removed else {
+        return true;
+    };
+    let fails = fails.flatten().unwrap_or_default();
+    let say = |name, level, text: &str| log(shared, infrastructure, name, level, text);
+    say(
+        "PLUGIN-IM",
+        Level::Error,
+        &format!("ERROR deleting node {name}: {reason}. {text}."),
+    );
+    let text =
+        format!("could not power off node {name}. It will be considered ON, but with errors");
+    say("CLUES", Level::Warning, &text);
+    let text = format!("failed to power off node {name} ({fails} fails)");
+    say("NODE", Level::Debug, &text);
+    false
 }
 
 /// The pretend `clues`.
@@ -306,8 +389,7 @@ fn act(shared: &Shared, infrastructure: &str, verb: &str, name: &str) -> Result<
         "poweron" if power_on(shared, infrastructure, name) => {
             Ok(format!("node {name} powered on"))
         }
-        "poweroff" => {
-            power_off(shared, infrastructure, name);
+        "poweroff" if power_off(shared, infrastructure, name) => {
             Ok(format!("node {name} powered off"))
         }
         "enable" | "disable" => {
@@ -316,8 +398,13 @@ fn act(shared: &Shared, infrastructure: &str, verb: &str, name: &str) -> Result<
         }
         "resetstate" => {
             on(&|node| {
+                // The real one takes it for idle until its next look, which is for off.
+                node.on_fails = 0;
+                node.off_fails = 0;
                 if node.state == PowerState::OffErr {
                     node.set(PowerState::Off);
+                } else if node.state == PowerState::OnErr {
+                    node.set(PowerState::Idle);
                 }
             });
             Ok(format!("Node {name} reset to idle"))
@@ -327,7 +414,7 @@ fn act(shared: &Shared, infrastructure: &str, verb: &str, name: &str) -> Result<
 }
 
 /// The table of `clues status`.
-fn table(cluster: &Cluster, vnodes: &[(String, Option<u64>, Option<u64>)]) -> String {
+fn table(cluster: &Cluster, vnodes: &[Vnode]) -> String {
     let mut text = format!(
         "{:<24}   {:>8}   {:>8}   {:>11}   {:>14}   {:>15}\n{}\n",
         "node",
@@ -339,7 +426,7 @@ fn table(cluster: &Cluster, vnodes: &[(String, Option<u64>, Option<u64>)]) -> St
         "-".repeat(95)
     );
     let config = &cluster.clues.config;
-    let mut names: Vec<&String> = vnodes.iter().map(|(name, _, _)| name).collect();
+    let mut names: Vec<&String> = vnodes.iter().map(|vnode| &vnode.name).collect();
     let nodes = &cluster.clues.nodes;
     names.extend(
         nodes
@@ -355,8 +442,8 @@ fn table(cluster: &Cluster, vnodes: &[(String, Option<u64>, Option<u64>)]) -> St
             let (cpus, memory) = worker_size(cluster);
             (used_on(cluster, name), (cpus / 1000, memory))
         } else {
-            let own = vnodes.iter().find(|(vnode, _, _)| vnode == name);
-            let (cpus, memory) = own.map_or((None, None), |(_, cpus, memory)| (*cpus, *memory));
+            let own = vnodes.iter().find(|vnode| vnode.name == *name);
+            let (cpus, memory) = own.map_or((None, None), |own| (own.cpus, own.memory));
             let total = (
                 cpus.unwrap_or(config.slots),
                 memory.unwrap_or(config.memory),

@@ -18,6 +18,9 @@ use super::FrontEnds;
 use super::shared::Shared;
 use crate::checkin::Checkin;
 
+/// A refresh token that Check-in does not take.
+const WORTHLESS: &str = "refresh-token-that-expired";
+
 /// With fewer seconds left, `refresh_token.py` refreshes.
 const REFRESH_BELOW_S: i64 = 600;
 
@@ -114,7 +117,7 @@ fn refresh(checkin: &Checkin, data: &Path) -> anyhow::Result<()> {
 /// CLUES asks IM for its infrastructure; with an expired token IM says so.
 fn clues_looks(checkin: &Checkin, data: &Path) -> anyhow::Result<()> {
     let text = fs::read_to_string(auth_file(data))?;
-    let expired = field(&text, "InfrastructureManager", "token = ")
+    let expired = clues_token_in(&text)
         .and_then(|token| checkin.read_token(&token))
         .is_some_and(|claims| claims.exp <= Utc::now().timestamp());
     if !expired {
@@ -136,6 +139,11 @@ fn token_in(text: &str) -> Option<String> {
         field(line, "OpenStack", "password = ")
             .or_else(|| field(line, "InfrastructureManager", "token = "))
     })
+}
+
+/// The token that CLUES shows to IM.
+pub(super) fn clues_token_in(text: &str) -> Option<String> {
+    field(text, "InfrastructureManager", "token = ")
 }
 
 /// The value after `name` on the first line that has `mark`, without quotes.
@@ -199,9 +207,32 @@ impl FrontEnds {
     /// When there is no such front end.
     pub fn leave_with_token(&self, infrastructure: &str, token: &str) -> anyhow::Result<()> {
         let data = self.data(infrastructure)?;
-        fs::write(refresh_file(&data), "refresh-token-that-expired")?;
+        fs::write(refresh_file(&data), WORTHLESS)?;
         let text = self.auth_dat(infrastructure)?;
         fs::write(auth_file(&data), with_token(&text, token)).context("write auth.dat")
+    }
+
+    /// Puts an access token into both places of `auth.dat` and removes `refresh.dat`, as a person
+    /// does who renews by hand.
+    ///
+    /// # Errors
+    /// When there is no such front end.
+    pub fn renew_by_hand(&self, infrastructure: &str, token: &str) -> anyhow::Result<()> {
+        let data = self.data(infrastructure)?;
+        let text = self.auth_dat(infrastructure)?;
+        fs::write(auth_file(&data), with_token(&text, token)).context("write auth.dat")?;
+        match fs::remove_file(refresh_file(&data)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).context("remove refresh.dat")
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether the refresh token of a front end is one that Check-in does not take.
+    pub fn is_unrefreshed(&self, infrastructure: &str) -> bool {
+        let token = self.refresh_dat(infrastructure).ok().flatten();
+        token.as_deref() == Some(WORTHLESS)
     }
 
     /// The token of a front end's `auth.dat`, as CLUES shows it to IM.
@@ -210,7 +241,7 @@ impl FrontEnds {
     /// When there is no such front end.
     pub fn clues_token(&self, infrastructure: &str) -> anyhow::Result<Option<String>> {
         let text = self.auth_dat(infrastructure)?;
-        Ok(field(&text, "InfrastructureManager", "token = "))
+        Ok(clues_token_in(&text))
     }
 
     fn data(&self, infrastructure: &str) -> anyhow::Result<PathBuf> {

@@ -5,21 +5,28 @@
 //! [`run`] takes one after the other and does what they ask for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
 use super::Shared;
-use super::clues::{self, Level};
-use super::state::{Cluster, PowerState, WorkerNode, Workload};
+use super::clues::{self, Level, Vnode};
+use super::scheduler::{Look, Mind, fail_on};
+use super::state::{Cluster, PowerState, Trouble, WorkerNode, Workload};
 use crate::machines::WorkerVm;
 
-/// The pause between two steps.
+/// The longest pause between two steps.
 const STEP_EVERY: Duration = Duration::from_millis(200);
+
+/// The shortest one.
+const STEP_AT_LEAST: Duration = Duration::from_millis(20);
+
+/// As often the real CLUES looks, in its own time.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a step wants to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Act {
+pub(super) enum Act {
     /// A line in CLUES' log.
     Log(&'static str, Level, String),
     /// IM shall remove a VM.
@@ -32,42 +39,61 @@ enum Act {
 
 /// Lets the nodes of a cluster live until the front end ends.
 pub(super) async fn run(shared: Arc<Shared>, infrastructure: String) {
-    let mut tick = tokio::time::interval(STEP_EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut mind, mut before) = (Mind::default(), Instant::now());
     loop {
-        tick.tick().await;
+        let pause = shared.options.pace.takes(LOOK_EVERY);
+        tokio::time::sleep(pause.clamp(STEP_AT_LEAST, STEP_EVERY)).await;
+        let elapsed = shared.options.pace.passes(before.elapsed());
+        before = Instant::now();
         let vms = shared.workers().map(|im| im.list(&infrastructure));
-        let known = clues::vnode_names(&shared, &infrastructure);
-        let stepped = {
+        let vnodes = clues::vnodes(&shared, &infrastructure);
+        let (acts, changed) = {
             let mut saved = shared.saved.read();
             let Some(cluster) = saved.clusters.get_mut(&infrastructure) else {
                 return;
             };
-            let before = (cluster.clues.clone(), cluster.servers.clone());
-            let acts = step(cluster, vms.as_deref(), &known, Utc::now());
-            let changed = before != (cluster.clues.clone(), cluster.servers.clone());
+            let was = (cluster.clues.clone(), cluster.servers.clone());
+            let acts = step(cluster, &mut mind, vms.as_deref(), &vnodes, elapsed);
+            let changed = was != (cluster.clues.clone(), cluster.servers.clone());
             (acts, changed)
         };
-        if stepped.1 {
+        if changed {
             drop(shared.saved.change());
         }
-        for act in stepped.0 {
-            match act {
-                Act::Log(name, level, text) => {
-                    clues::log(&shared, &infrastructure, name, level, &text);
-                }
-                Act::Remove(vm) => {
-                    if let Some(im) = shared.workers()
-                        && let Err(text) = im.remove(&infrastructure, vm)
-                    {
-                        tracing::debug!(text, "IM removed no VM");
-                    }
-                }
-                Act::PowerOn(node) => {
-                    clues::power_on(&shared, &infrastructure, &node);
-                }
-                Act::PowerOff(node) => clues::power_off(&shared, &infrastructure, &node),
+        do_all(&shared, &infrastructure, acts);
+    }
+}
+
+/// Does what was decided, in order.
+pub(super) fn do_all(shared: &Shared, infrastructure: &str, acts: Vec<Act>) {
+    let mut lines = String::new();
+    for act in acts {
+        if let Act::Log(name, level, text) = &act {
+            lines.push_str(&clues::log_line(name, *level, text));
+            continue;
+        }
+        clues::write_log(shared, infrastructure, &std::mem::take(&mut lines));
+        do_it(shared, infrastructure, act);
+    }
+    clues::write_log(shared, infrastructure, &lines);
+}
+
+fn do_it(shared: &Shared, infrastructure: &str, act: Act) {
+    match act {
+        Act::Log(name, level, text) => clues::log(shared, infrastructure, name, level, &text),
+        Act::Remove(vm) => {
+            let token = clues::token(shared, infrastructure);
+            if let Some(im) = shared.workers()
+                && let Err(refused) = im.remove(infrastructure, vm, token.as_deref())
+            {
+                tracing::debug!(?refused, "IM removed no VM");
             }
+        }
+        Act::PowerOn(node) => {
+            clues::power_on(shared, infrastructure, &node);
+        }
+        Act::PowerOff(node) => {
+            clues::power_off(shared, infrastructure, &node);
         }
     }
 }
@@ -75,9 +101,10 @@ pub(super) async fn run(shared: Arc<Shared>, infrastructure: String) {
 /// One step. Without Infrastructure Manager (`vms` is `None`) every VM is there at once.
 fn step(
     cluster: &mut Cluster,
+    mind: &mut Mind,
     vms: Option<&[WorkerVm]>,
-    known: &[String],
-    now: DateTime<Utc>,
+    vnodes: &[Vnode],
+    elapsed: Duration,
 ) -> Vec<Act> {
     let mut acts = Vec::new();
     if !cluster.configured {
@@ -86,11 +113,8 @@ fn step(
     if let Some(vms) = vms {
         new_machines(cluster, vms);
     }
-    let names: Vec<String> = cluster.clues.nodes.keys().cloned().collect();
-    for name in names {
-        if let Some(node) = cluster.clues.nodes.get_mut(&name) {
-            follow_machine(&name, node, vms, &mut acts);
-        }
+    for (name, node) in &mut cluster.clues.nodes {
+        follow_machine(name, node, vms, &mut acts);
     }
     place_servers(cluster);
     let busy = busy_nodes(cluster);
@@ -102,7 +126,13 @@ fn step(
         }
     }
     if !cluster.clues.down {
-        schedule(cluster, known, now, &mut acts);
+        mind.look(Look {
+            cluster,
+            vnodes,
+            elapsed,
+            now: Utc::now(),
+            acts: &mut acts,
+        });
     }
     acts
 }
@@ -114,9 +144,7 @@ fn new_machines(cluster: &mut Cluster, vms: &[WorkerVm]) {
         let node = nodes.entry(vm.node.clone()).or_insert_with(WorkerNode::new);
         if matches!(node.state, PowerState::Off | PowerState::OffErr) {
             node.vm = Some(vm.number);
-            node.joined = true;
-            node.cordoned = false;
-            node.set(PowerState::Idle);
+            node.join();
         }
     }
 }
@@ -129,29 +157,35 @@ fn follow_machine(
     acts: &mut Vec<Act>,
 ) {
     let vm = vms.map(|vms| vms.iter().find(|vm| node.vm == Some(vm.number)));
+    node.unconfigured = matches!(vm, Some(Some(vm)) if vm.state == "unconfigured");
     match (node.state, vm) {
-        (PowerState::PowOn, None) => join(node),
+        (PowerState::PowOn, None) => powered_on(name, node, acts),
         (PowerState::PowOn, Some(Some(vm))) => match vm.state.as_str() {
-            "configured" => join(node),
-            "failed" | "unconfigured" => {
-                let text = format!(
-                    "Node {name} in VM with id {} is in state: {}",
-                    vm.number, vm.state
-                );
-                acts.push(Act::Log("PLUGIN-IM", Level::Error, text));
-                let text = "node was tried to be powered on, but it is still off".to_owned();
-                acts.push(Act::Log("CLUES", Level::Warning, text));
+            "configured" => powered_on(name, node, acts),
+            "unconfigured" => {
+                acts.push(in_state(name, vm));
+                powered_on(name, node, acts);
+            }
+            "failed" => {
+                acts.push(in_state(name, vm));
                 acts.push(Act::Remove(vm.number));
                 node.vm = None;
-                node.set(PowerState::OffErr);
+                fail_on(name, node, acts);
             }
             _on_its_way => {}
         },
+        // It was removed before it came on.
+        (PowerState::PowOn, Some(None)) if node.vm.is_some() => {
+            node.vm = None;
+            fail_on(name, node, acts);
+        }
+        (PowerState::Off | PowerState::OffErr, Some(None)) => node.vm = None,
         (PowerState::PowOff, None | Some(None)) => {
             node.vm = None;
+            node.off_fails = 0;
             node.set(PowerState::Off);
         }
-        (PowerState::Idle | PowerState::Used, Some(None)) => {
+        (PowerState::Idle | PowerState::Used | PowerState::OnErr, Some(None)) => {
             // Somebody removed it in IM.
             node.vm = None;
             node.joined = false;
@@ -161,10 +195,16 @@ fn follow_machine(
     }
 }
 
-fn join(node: &mut WorkerNode) {
-    node.joined = true;
-    node.cordoned = false;
-    node.set(PowerState::Idle);
+fn in_state(name: &str, vm: &WorkerVm) -> Act {
+    let (number, state) = (vm.number, &vm.state);
+    let text = format!("Node {name} in VM with id {number} is in state: {state}");
+    Act::Log("PLUGIN-IM", Level::Error, text)
+}
+
+fn powered_on(name: &str, node: &mut WorkerNode, acts: &mut Vec<Act>) {
+    let text = format!("node {name} has been powered on");
+    acts.push(Act::Log("NODE", Level::Debug, text));
+    node.join();
 }
 
 /// Cores (in thousandths) and bytes that Kubernetes may give away on a worker.
@@ -222,14 +262,17 @@ fn place_servers(cluster: &mut Cluster) {
     });
     let (cpus, memory) = worker_size(cluster);
     for number in 0..cluster.servers.len() {
-        let Some(server) = cluster.servers.get(number).filter(|s| s.node.is_none()) else {
+        let waits = |server: &&super::state::Server| {
+            server.node.is_none() && server.trouble != Some(Trouble::Volume)
+        };
+        let Some(server) = cluster.servers.get(number).filter(waits) else {
             continue;
         };
         let (need_cpus, need_memory) = (server.cpu_milli, server.memory);
         let place = joined.iter().find(|name| {
             let (used_cpus, used_memory) = used_on(cluster, name);
-            let takes = |node: &WorkerNode| !node.cordoned && !node.not_ready;
-            cluster.clues.nodes.get(*name).is_some_and(takes)
+            let node = cluster.clues.nodes.get(*name);
+            node.is_some_and(WorkerNode::takes_pods)
                 && used_cpus + need_cpus <= cpus
                 && used_memory + need_memory <= memory
         });
@@ -240,45 +283,283 @@ fn place_servers(cluster: &mut Cluster) {
     }
 }
 
-/// CLUES' part: nodes for pods that wait, nodes kept free, nodes given back.
-fn schedule(cluster: &Cluster, known: &[String], now: DateTime<Utc>, acts: &mut Vec<Act>) {
-    let config = &cluster.clues.config;
-    let enabled: Vec<(&String, &WorkerNode)> = cluster
-        .clues
-        .nodes
-        .iter()
-        .filter(|(name, node)| known.contains(name) && !node.disabled)
-        .collect();
-    let in_state = |state: PowerState| enabled.iter().filter(move |(_, node)| node.state == state);
-    let (booting, idle) = (
-        in_state(PowerState::PowOn).count(),
-        in_state(PowerState::Idle).count(),
-    );
-    // What CLUES believes of a node that is off decides, not what the node would be.
-    let waits = cluster.servers.iter().any(|server| {
-        server.node.is_none()
-            && server.cpu_milli <= config.slots * 1000
-            && server.memory <= config.memory
-    });
-    let wants_one = (waits && booting == 0) || idle + booting < config.extra_free;
-    if wants_one && booting < config.max_booting {
-        if let Some((name, _)) = in_state(PowerState::Off).next() {
-            let text = format!("nodes ['{name}'] are considered to be powered on");
-            acts.push(Act::Log("SCHED", Level::Info, text));
-            acts.push(Act::PowerOn((*name).clone()));
-        }
-        return;
+#[cfg(test)]
+mod tests {
+    use super::super::state::{Clues, CluesConfig, Server};
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    /// A cluster of workers of 8 cores, of which the first is on, with CLUES that knows their size.
+    struct Life {
+        cluster: Cluster,
+        mind: Mind,
+        vms: Vec<WorkerVm>,
+        vnodes: Vec<Vnode>,
+        log: Vec<String>,
+        /// What IM answers when it is asked for a machine: the state in which the VM is next.
+        machines: &'static str,
     }
-    let long = |node: &WorkerNode| {
-        let idle_s = u64::try_from((now - node.since).num_seconds()).unwrap_or_default();
-        idle_s > config.idle_s
-    };
-    if !waits
-        && idle > config.extra_free
-        && let Some((name, _)) = in_state(PowerState::Idle).rfind(|(_, node)| long(node))
-    {
-        let text = format!("nodes ['{name}'] are considered to be powered off");
-        acts.push(Act::Log("SCHED", Level::Info, text));
-        acts.push(Act::PowerOff((*name).clone()));
+
+    fn server(user: &str, cpus: u64) -> Server {
+        Server {
+            pod: format!("jupyter-{user}"),
+            user: user.to_owned(),
+            cpu_milli: cpus * 1000,
+            memory: cpus * GIB,
+            node: None,
+            since: Utc::now(),
+            trouble: None,
+        }
+    }
+
+    impl Life {
+        fn of(most: u32) -> Self {
+            let inputs = serde_json::json!({ "wn_cpus": 8, "wn_mem": "32 GB" });
+            let names: Vec<String> = (1..=most).map(|number| format!("wn{number}")).collect();
+            let mut clues = Clues {
+                config: CluesConfig {
+                    slots: 8,
+                    memory: 31 * GIB,
+                    ..CluesConfig::default()
+                },
+                ..Clues::default()
+            };
+            for name in &names {
+                clues.nodes.insert(name.clone(), WorkerNode::new());
+            }
+            let cluster = Cluster {
+                folder: String::new(),
+                address: [127, 0, 0, 1].into(),
+                private_key: String::new(),
+                inputs: inputs.as_object().unwrap().clone(),
+                configured: true,
+                certificate_for: None,
+                crds: None,
+                releases: Vec::new(),
+                workload: Workload::Absent,
+                helm_runs: 0,
+                clues,
+                servers: Vec::new(),
+            };
+            let vnode = |name| Vnode {
+                name,
+                cpus: None,
+                memory: None,
+            };
+            let mut life = Self {
+                cluster,
+                mind: Mind::default(),
+                vms: Vec::new(),
+                vnodes: names.into_iter().map(vnode).collect(),
+                log: Vec::new(),
+                machines: "configured",
+            };
+            life.powers_on("wn1");
+            life.passes(5);
+            life.log.clear();
+            life
+        }
+
+        fn powers_on(&mut self, name: &str) {
+            let node = self.cluster.clues.nodes.get_mut(name).unwrap();
+            if self.machines == "refused" {
+                let mut acts = Vec::new();
+                fail_on(name, node, &mut acts);
+                self.does(acts);
+                return;
+            }
+            node.set(PowerState::PowOn);
+            let number = self.vms.iter().map(|vm| vm.number).max().unwrap_or(0) + 1;
+            node.vm = Some(number);
+            self.vms.push(WorkerVm {
+                number,
+                node: name.to_owned(),
+                state: self.machines.to_owned(),
+            });
+        }
+
+        fn does(&mut self, acts: Vec<Act>) {
+            for act in acts {
+                match act {
+                    Act::Log(name, _, text) => self.log.push(format!("[{name}] {text}")),
+                    Act::Remove(vm) => self.vms.retain(|one| one.number != vm),
+                    Act::PowerOn(name) => self.powers_on(&name),
+                    Act::PowerOff(name) => {
+                        let node = self.cluster.clues.nodes.get_mut(&name).unwrap();
+                        node.joined = false;
+                        node.set(PowerState::PowOff);
+                        let vm = node.vm;
+                        self.vms.retain(|one| Some(one.number) != vm);
+                    }
+                }
+            }
+        }
+
+        /// Lets seconds pass, five at a time.
+        fn passes(&mut self, seconds: u64) {
+            for _ in 0..seconds.div_ceil(5) {
+                let vms = Some(self.vms.clone());
+                let acts = step(
+                    &mut self.cluster,
+                    &mut self.mind,
+                    vms.as_deref(),
+                    &self.vnodes,
+                    LOOK_EVERY,
+                );
+                self.does(acts);
+            }
+        }
+
+        fn starts(&mut self, user: &str, cpus: u64) {
+            self.cluster.servers.push(server(user, cpus));
+        }
+
+        fn states(&self) -> Vec<&'static str> {
+            let nodes = self.cluster.clues.nodes.values();
+            nodes.map(|node| node.state.word()).collect()
+        }
+
+        fn waiting(&self) -> usize {
+            let servers = self.cluster.servers.iter();
+            servers.filter(|server| server.node.is_none()).count()
+        }
+
+        fn says(&self, text: &str) -> usize {
+            self.log.iter().filter(|line| line.contains(text)).count()
+        }
+    }
+
+    #[test]
+    fn a_pod_that_waits_long_enough_gets_a_node_which_idles_and_goes() {
+        let mut life = Life::of(3);
+        life.starts("ana", 6);
+        life.starts("eva", 6);
+        life.passes(55);
+        assert_eq!(life.states(), ["used", "off", "off"]);
+        life.passes(20);
+        assert_eq!(life.waiting(), 0, "{:?}", life.log);
+        assert_eq!(life.states(), ["used", "used", "off"]);
+        for text in [
+            "job [REQUEST 1] state: pending@",
+            "has been pending for too long... reconsidering it",
+            "#4. we need to power on some nodes that are off to serve 1 (['wn2'])",
+            "[CLUES] nodes ['wn2'] are considered to be powered on",
+            "[NODE] node wn2 has been powered on",
+        ] {
+            assert_eq!(life.says(text), 1, "{text}: {:?}", life.log);
+        }
+        life.cluster.servers.pop();
+        life.passes(800);
+        assert_eq!(life.states(), ["used", "idle", "off"]);
+        life.passes(120);
+        assert_eq!(life.states(), ["used", "off", "off"]);
+        assert_eq!(
+            life.says("nodes ['wn2'] are considered to be powered off"),
+            1
+        );
+    }
+
+    #[test]
+    fn believed_size_decides_and_nothing_fits_when_all_are_on() {
+        let mut life = Life::of(2);
+        life.cluster.clues.config.slots = 1;
+        life.starts("ana", 6);
+        life.starts("eva", 6);
+        life.passes(400);
+        assert_eq!(life.states(), ["used", "off"]);
+        assert!(life.says("#6. request") >= 2, "{:?}", life.log);
+        life.cluster.clues.config.slots = 8;
+        life.passes(120);
+        assert_eq!((life.waiting(), life.states()), (0, vec!["used", "used"]));
+        life.starts("zoe", 6);
+        life.passes(400);
+        assert_eq!(life.waiting(), 1);
+    }
+
+    #[test]
+    fn a_refused_node_is_tried_three_times_and_then_given_up() {
+        let mut life = Life::of(2);
+        life.machines = "refused";
+        life.starts("ana", 6);
+        life.starts("eva", 6);
+        life.passes(900);
+        assert_eq!(life.states(), ["used", "off (err"]);
+        for (fails, times) in [(1, 1), (2, 1), (3, 1), (4, 0)] {
+            let text = format!("failed to power on node wn2 ({fails} fails)");
+            assert_eq!(life.says(&text), times, "{text}");
+        }
+        assert_eq!(life.says("have tried to recover nodes ['wn2']"), 2);
+    }
+
+    #[test]
+    fn machines_that_fail_or_never_come_are_given_up_in_time() {
+        let mut life = Life::of(2);
+        life.machines = "pending";
+        life.starts("ana", 6);
+        life.starts("eva", 6);
+        life.passes(2900);
+        assert_eq!(life.states(), ["used", "powon"]);
+        life.passes(200);
+        assert!(life.says("node was tried to be powered on, but it is still off") > 0);
+        let mut life = Life::of(2);
+        life.machines = "failed";
+        life.starts("ana", 6);
+        life.starts("eva", 6);
+        life.passes(80);
+        assert_eq!(life.says("Node wn2 in VM with id 2 is in state: failed"), 1);
+        assert_eq!(life.vms.len(), 1);
+    }
+
+    #[test]
+    fn an_unconfigured_node_takes_no_pods_and_stays() {
+        let mut life = Life::of(2);
+        life.machines = "unconfigured";
+        life.starts("ana", 6);
+        life.starts("eva", 6);
+        life.passes(300);
+        assert_eq!(life.waiting(), 1);
+        assert_eq!(life.vms.len(), 2);
+        assert_eq!(
+            life.says("Node wn2 in VM with id 2 is in state: unconfigured"),
+            1
+        );
+        life.vms[1].state = "configured".to_owned();
+        life.passes(10);
+        assert_eq!(life.waiting(), 0);
+    }
+
+    #[test]
+    fn free_nodes_are_kept_and_booting_ones_are_limited() {
+        let mut life = Life::of(4);
+        life.cluster.clues.config.extra_free = 2;
+        life.passes(10);
+        assert_eq!(life.states(), ["idle", "idle", "off", "off"]);
+        life.passes(2000);
+        assert_eq!(life.states(), ["idle", "idle", "off", "off"]);
+        let mut life = Life::of(4);
+        life.cluster.clues.config.extra_free = 5;
+        life.passes(60);
+        assert!(life.says("cannot power on any node but still need 0 slots and 1 nodes") > 0);
+
+        let mut life = Life::of(5);
+        life.machines = "pending";
+        life.cluster.clues.config.max_booting = 2;
+        for user in ["a", "b", "c", "d", "e"] {
+            life.starts(user, 6);
+        }
+        life.passes(90);
+        assert_eq!(life.states(), ["used", "powon", "powon", "off", "off"]);
+        assert!(life.says("Maximum number of booting nodes achieved (2)") > 0);
+    }
+
+    #[test]
+    fn a_clues_that_lives_marks_its_log_every_half_hour_of_its_time() {
+        let mut life = Life::of(1);
+        life.passes(3700);
+        assert_eq!(life.says("LOGGING MARK"), 2);
+        life.cluster.clues.down = true;
+        life.passes(3700);
+        assert_eq!(life.says("LOGGING MARK"), 2);
     }
 }

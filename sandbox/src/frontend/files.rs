@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use base64::Engine;
@@ -57,8 +58,10 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n\
 
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
-const CLUES2_CFG: &str = "[general]\nTIMEOUT_COMMANDS=10\n\n[monitoring]\nMAX_WAIT_POWERON=3000\n\n\
-    [scheduling]\nRECONSIDER_JOB_TIME=60\nIDLE_TIME=900\nEXTRA_NODES_FREE=@FREE@\nMAX_BOOTING_NODES=5\n";
+const CLUES2_CFG: &str = "[general]\nTIMEOUT_COMMANDS=10\nLOGGER_MARK=1800\n\n\
+    [monitoring]\nMAX_WAIT_POWERON=3000\n\n\
+    [scheduling]\nRECONSIDER_JOB_TIME=@RECONSIDER@\nIDLE_TIME=900\nEXTRA_NODES_FREE=@FREE@\n\
+    MAX_BOOTING_NODES=5\nRETRIES_POWER_ON=3\n";
 
 /// Makes all files of a new front end.
 pub(super) fn make(
@@ -66,6 +69,7 @@ pub(super) fn make(
     cluster: &Cluster,
     public_key: &str,
     token: &str,
+    reconsider: Duration,
 ) -> anyhow::Result<()> {
     for folder in [
         "etc/ssh",
@@ -106,7 +110,7 @@ pub(super) fn make(
         symlink("/opt/programs", &link).with_context(|| format!("link {}", link.display()))?;
     }
     make_host_key(data)?;
-    make_clues(data, cluster, token)
+    make_clues(data, cluster, token, reconsider)
 }
 
 const HOST_KEY: &str = "etc/ssh/ssh_host_ed25519_key";
@@ -205,7 +209,12 @@ pub(super) fn make_settings(
 }
 
 /// CLUES and EC3: read and changed by later commands of the bot.
-fn make_clues(data: &Path, cluster: &Cluster, token: &str) -> anyhow::Result<()> {
+fn make_clues(
+    data: &Path,
+    cluster: &Cluster,
+    token: &str,
+    reconsider: Duration,
+) -> anyhow::Result<()> {
     let number = |name: &str, default: u32| -> u32 {
         cluster
             .input(name)
@@ -216,7 +225,9 @@ fn make_clues(data: &Path, cluster: &Cluster, token: &str) -> anyhow::Result<()>
     put(
         data,
         "etc/clues2/clues2.cfg",
-        &CLUES2_CFG.replace("@FREE@", &free),
+        &CLUES2_CFG
+            .replace("@FREE@", &free)
+            .replace("@RECONSIDER@", &reconsider.as_secs().to_string()),
         0o644,
     )?;
     put(
@@ -229,7 +240,8 @@ fn make_clues(data: &Path, cluster: &Cluster, token: &str) -> anyhow::Result<()>
     put(
         data,
         "etc/clues2/conf.d/plugin-im.cfg",
-        "[IM VIRTUAL CLUSTER]\nIM_VIRTUAL_CLUSTER_AUTH_DATA_FILE=/usr/local/ec3/auth.dat\n",
+        "[IM VIRTUAL CLUSTER]\nIM_VIRTUAL_CLUSTER_AUTH_DATA_FILE=/usr/local/ec3/auth.dat\n\
+         IM_VIRTUAL_CLUSTER_DROP_FAILING_VMS=600\n",
         0o644,
     )?;
     let nodes: Vec<_> = (1..=number("max_wn_num", number("wn_num", 1)))

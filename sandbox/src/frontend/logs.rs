@@ -16,7 +16,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::FrontEnds;
-use super::kubernetes::{Api, pod_items, status};
+use super::kubernetes::{Api, status};
+use super::objects::pod_items;
 
 /// What was added to the logs of pods, by infrastructure and pod.
 #[derive(Debug, Default)]

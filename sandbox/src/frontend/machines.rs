@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, UnixListener};
 use super::hub::{self, Certificates};
 use super::machine::{INNER_SSH_PORT, Machine, free};
 use super::shared::serve_programs;
-use super::state::{Clues, Cluster, PowerState, WorkerNode, Workload};
+use super::state::{Clues, Cluster, WorkerNode, Workload};
 use super::{FrontEnds, clues, elastic, files, kubernetes};
 use crate::machines::{Machine as Started, MachineRequest, Machines};
 use crate::tls::{self, Authority, serve_tls};
@@ -140,7 +140,14 @@ impl FrontEnds {
             Some(ec3) => ec3.checkin.mint_token(&ec3.user, TOKEN_LIFETIME)?,
             None => "sandbox-token".to_owned(),
         };
-        files::make(&folder.join("data"), &cluster, &public_key, &token)?;
+        let reconsider = self.shared.options.reconsider;
+        files::make(
+            &folder.join("data"),
+            &cluster,
+            &public_key,
+            &token,
+            reconsider,
+        )?;
         let mut saved = self.shared.saved.change();
         saved.clusters.insert(infrastructure.to_owned(), cluster);
         drop(saved);
@@ -200,8 +207,7 @@ impl FrontEnds {
             let number = cluster.input("wn_num").and_then(|text| text.parse().ok());
             for number in 1..=number.unwrap_or(1_u32) {
                 let mut node = WorkerNode::new();
-                node.joined = true;
-                node.set(PowerState::Idle);
+                node.join();
                 let name = format!("wn{number}");
                 cluster.clues.nodes.insert(name, node);
             }

@@ -26,10 +26,12 @@ mod kubernetes;
 mod logs;
 mod machine;
 mod machines;
+mod objects;
 mod people;
 pub mod programs;
 mod protocol;
 mod proxy;
+mod scheduler;
 mod shared;
 mod state;
 
@@ -43,6 +45,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::faults::Faults;
+use crate::pace::Pace;
 use crate::saved::Saved;
 use crate::serve::Background;
 use crate::tls::Authority;
@@ -54,7 +57,7 @@ pub use helm::HelmFault;
 pub use people::{NodeView, ServerSize};
 pub use proxy::SshDoor;
 pub(crate) use shared::Shared;
-pub use state::Revision;
+pub use state::{Revision, Trouble};
 
 /// How front ends are made.
 #[derive(Clone, Debug)]
@@ -73,6 +76,11 @@ pub struct FrontEndsOptions {
     pub programs: Option<PathBuf>,
     /// How their tokens live; without, they have one that means nothing.
     pub ec3: Option<Ec3Options>,
+    /// How long a pod waits before the CLUES of a new front end looks for a node
+    /// (`RECONSIDER_JOB_TIME`), in pretend time and whole seconds.
+    pub reconsider: Duration,
+    /// How fast pretend time goes.
+    pub pace: Pace,
 }
 
 impl FrontEndsOptions {
@@ -86,6 +94,8 @@ impl FrontEndsOptions {
             install_time: Duration::from_millis(300),
             programs: None,
             ec3: None,
+            reconsider: Duration::ZERO,
+            pace: Pace::default(),
         }
     }
 }

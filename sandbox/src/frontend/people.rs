@@ -40,6 +40,7 @@ impl FrontEnds {
                 memory: size.memory,
                 node: None,
                 since: Utc::now(),
+                trouble: None,
             });
         });
     }
@@ -95,11 +96,12 @@ impl FrontEnds {
 
     /// An administrator powers a node on or off with CLUES.
     pub fn power(&self, infrastructure: &str, node: &str, on: bool) {
-        if on {
-            clues::power_on(&self.shared, infrastructure, node);
+        let done = if on {
+            clues::power_on(&self.shared, infrastructure, node)
         } else {
-            clues::power_off(&self.shared, infrastructure, node);
-        }
+            clues::power_off(&self.shared, infrastructure, node)
+        };
+        tracing::debug!(done, node, "an administrator powers a node");
     }
 
     /// An administrator lets CLUES use a node, or not.
@@ -111,10 +113,12 @@ impl FrontEnds {
         });
     }
 
-    /// CLUES gives up to power a node on.
+    /// CLUES gives up to power a node on, as it does when it failed as often as it may.
     pub fn give_up(&self, infrastructure: &str, node: &str) {
         self.shared.change(infrastructure, |cluster| {
+            let retries = cluster.clues.config.retries;
             if let Some(node) = cluster.clues.nodes.get_mut(node) {
+                node.on_fails = retries;
                 node.set(PowerState::OffErr);
             }
         });

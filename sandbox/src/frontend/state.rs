@@ -1,6 +1,7 @@
 //! What a pretend cluster is: kept over restarts of the sandbox.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
 
 use chrono::{DateTime, Utc};
@@ -45,6 +46,9 @@ pub(super) struct Cluster {
 pub(super) struct Clues {
     /// Whether it was stopped or has died.
     pub(super) down: bool,
+    /// How often it was started.
+    #[serde(default)]
+    pub(super) starts: u32,
     /// What it read from its files when it started; the files may say something else since.
     pub(super) config: CluesConfig,
     /// All nodes that ever were, by name.
@@ -53,6 +57,7 @@ pub(super) struct Clues {
 
 /// What CLUES reads when it starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct CluesConfig {
     /// `KUBERNETES_NODE_SLOTS`.
     pub(super) slots: u64,
@@ -64,6 +69,16 @@ pub(super) struct CluesConfig {
     pub(super) extra_free: usize,
     /// `MAX_BOOTING_NODES`.
     pub(super) max_booting: usize,
+    /// `RECONSIDER_JOB_TIME`, seconds.
+    pub(super) reconsider_s: u64,
+    /// `MAX_WAIT_POWERON`, seconds.
+    pub(super) max_wait_on_s: u64,
+    /// `RETRIES_POWER_ON`.
+    pub(super) retries: u32,
+    /// `LOGGER_MARK`, seconds.
+    pub(super) mark_s: u64,
+    /// `IM_VIRTUAL_CLUSTER_DROP_FAILING_VMS`, seconds.
+    pub(super) drop_failing_s: u64,
 }
 
 impl Default for CluesConfig {
@@ -74,6 +89,11 @@ impl Default for CluesConfig {
             idle_s: 900,
             extra_free: 0,
             max_booting: 5,
+            reconsider_s: 60,
+            max_wait_on_s: 3000,
+            retries: 3,
+            mark_s: 1800,
+            drop_failing_s: 600,
         }
     }
 }
@@ -88,6 +108,7 @@ pub(super) enum PowerState {
     PowOn,
     PowOff,
     OffErr,
+    OnErr,
 }
 
 impl PowerState {
@@ -100,6 +121,7 @@ impl PowerState {
             Self::PowOn => "powon",
             Self::PowOff => "powoff",
             Self::OffErr => "off (err",
+            Self::OnErr => "on (err)",
         }
     }
 }
@@ -117,6 +139,15 @@ pub(super) struct WorkerNode {
     /// Whether its kubelet does not answer.
     #[serde(default)]
     pub(super) not_ready: bool,
+    /// Whether its machine was not configured to the end: it joined without a network.
+    #[serde(default)]
+    pub(super) unconfigured: bool,
+    /// How often it could not be powered on since it last was on.
+    #[serde(default)]
+    pub(super) on_fails: u32,
+    /// How often it could not be powered off.
+    #[serde(default)]
+    pub(super) off_fails: u32,
     /// Its VM.
     pub(super) vm: Option<u32>,
 }
@@ -130,8 +161,25 @@ impl WorkerNode {
             joined: false,
             cordoned: false,
             not_ready: false,
+            unconfigured: false,
+            on_fails: 0,
+            off_fails: 0,
             vm: None,
         }
+    }
+
+    /// Whether Kubernetes puts pods on it.
+    pub(super) fn takes_pods(&self) -> bool {
+        self.joined && !self.cordoned && !self.not_ready && !self.unconfigured
+    }
+
+    /// It is a node of Kubernetes from now on.
+    pub(super) fn join(&mut self) {
+        self.joined = true;
+        self.cordoned = false;
+        self.not_ready = false;
+        self.on_fails = 0;
+        self.set(PowerState::Idle);
     }
 
     pub(super) fn set(&mut self, state: PowerState) {
@@ -154,6 +202,28 @@ pub(super) struct Server {
     /// Where it runs; nowhere while it is pending.
     pub(super) node: Option<String>,
     pub(super) since: DateTime<Utc>,
+    /// Why it does not start whatever nodes there are.
+    #[serde(default)]
+    pub(super) trouble: Option<Trouble>,
+}
+
+impl Server {
+    /// The pod's unique id.
+    pub(super) fn uid(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        (&self.pod, self.since.timestamp_micros()).hash(&mut hasher);
+        let low = hasher.finish();
+        uuid::Uuid::from_u64_pair(low.rotate_left(17), low).to_string()
+    }
+}
+
+/// What keeps a server from starting that no node cures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trouble {
+    /// Its image can't be pulled.
+    Image,
+    /// Its volume is not bound.
+    Volume,
 }
 
 /// One revision of the release.

@@ -195,7 +195,8 @@ fn read_line(line: &str) -> Credential {
     credential
 }
 
-fn token_owner(token: &str, checkin: Option<&Checkin>) -> Result<Owner, Refusal> {
+/// Who a token belongs to.
+pub(super) fn token_owner(token: &str, checkin: Option<&Checkin>) -> Result<Owner, Refusal> {
     let invalid = |text: &str| {
         Err(Refusal::Invalid(format!(
             "Invalid InfrastructureManager credentials. {text}"

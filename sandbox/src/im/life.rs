@@ -76,7 +76,7 @@ pub(super) fn launch(im: &Arc<Inner>, id: String, cloud: Option<Cloud>) {
         let failed = im.take_mishap(|m| matches!(m, Mishap::LaunchFails(_)));
         let refused = match failed {
             Some(Mishap::LaunchFails(text)) => Some(text),
-            Some(Mishap::StaysPending | Mishap::ConfigureFails) | None => {
+            Some(Mishap::StaysPending | Mishap::ConfigureFails | Mishap::WorkerFails(_)) | None => {
                 let design = change(&im, &id, |i| i.design.clone());
                 design.and_then(|design| site::refusal(&im, &cloud, &design))
             }
@@ -98,6 +98,71 @@ pub(super) fn launch(im: &Arc<Inner>, id: String, cloud: Option<Cloud>) {
                     launch_failed(i, &cloud, &format!("{error:#}"));
                 });
             }
+        }
+    });
+}
+
+/// Lets the cloud start one more worker and configures it; the other machines go on meanwhile.
+pub(super) fn launch_worker(im: &Arc<Inner>, id: String, number: u32) {
+    let task_im = Arc::clone(im);
+    spawn(im, async move {
+        let im = task_im;
+        let stays = im.take_mishap(|m| *m == Mishap::StaysPending).is_some();
+        if !stays {
+            tokio::time::sleep(im.speed().pending).await;
+        }
+        let mishap = im.take_mishap(|m| matches!(m, Mishap::LaunchFails(_)));
+        let runs = change(&im, &id, |i| {
+            let before = i.vm(number).map(|vm| vm.state);
+            let after = match &mishap {
+                Some(_) => VmState::Failed,
+                None if stays => VmState::Pending,
+                None => VmState::Running,
+            };
+            note_worker(i, number, after);
+            i.adding = !stays && i.vms.iter().any(|vm| vm.state == VmState::Pending);
+            before == Some(VmState::Pending) && after == VmState::Running
+        });
+        if runs != Some(true) {
+            return;
+        }
+        tokio::time::sleep(im.speed().configuring).await;
+        let is_mine = |m: &Mishap| *m == Mishap::WorkerFails(id.clone());
+        let fails = im.take_mishap(is_mine).is_some();
+        change(&im, &id, |i| {
+            let (state, word) = if fails {
+                (VmState::Unconfigured, "fatal: FAILED!")
+            } else {
+                (VmState::Configured, "ok")
+            };
+            note_worker(i, number, state);
+            let node = format!("vnode-{number}");
+            i.contmsg.push_str(&log::worker(&node, word));
+        });
+    });
+}
+
+/// Notes what became of a worker, if it is still there.
+fn note_worker(infrastructure: &mut Infrastructure, number: u32, state: VmState) {
+    let front = infrastructure.vm(0);
+    let (user, key) = front.map_or((None, None), |front| {
+        (front.user.clone(), front.private_key.clone())
+    });
+    if let Some(vm) = infrastructure.vm_mut(number) {
+        vm.state = state;
+        vm.private_address = Some(format!("10.0.0.{}", 10 + number % 200));
+        vm.user = user;
+        vm.private_key = key;
+    }
+}
+
+/// Configures the workers whose configuration failed.
+pub(super) fn heal_workers(im: &Inner, id: &str) {
+    change(im, id, |i| {
+        let broken =
+            |vm: &&mut super::state::Vm| vm.number != 0 && vm.state == VmState::Unconfigured;
+        for vm in i.vms.iter_mut().filter(broken) {
+            vm.state = VmState::Configured;
         }
     });
 }

@@ -86,3 +86,9 @@ pub(super) fn certificate(host: &str, points_here: bool) -> String {
     };
     format!("{task:*<80}\n{said}\n\n")
 }
+
+/// What Ansible says at the end of a worker.
+pub(super) fn worker(node: &str, word: &str) -> String {
+    let task = format!("TASK [grycap.kubernetes : Join the cluster] ({node}) ");
+    format!("{task:*<80}\n{word}: [{node}]\n\n")
+}

@@ -120,6 +120,8 @@ pub(crate) enum Mishap {
     LaunchFails(String),
     StaysPending,
     ConfigureFails,
+    /// Configuring the next worker of this infrastructure fails.
+    WorkerFails(String),
 }
 
 struct Inner {
@@ -259,6 +261,50 @@ impl Im {
     /// The next configuration ends `unconfigured`.
     pub fn fail_next_configure(&self) {
         self.inner.add_mishap(Mishap::ConfigureFails);
+    }
+
+    /// The next worker that the CLUES of an infrastructure asks for ends `unconfigured`.
+    pub fn fail_next_worker(&self, id: &str) {
+        self.inner.add_mishap(Mishap::WorkerFails(id.to_owned()));
+    }
+
+    /// Takes [`Im::fail_next_worker`] back, and lets workers that are `unconfigured` be configured.
+    pub fn heal_workers(&self, id: &str) {
+        let fails = Mishap::WorkerFails(id.to_owned());
+        while self.inner.take_mishap(|mishap| *mishap == fails).is_some() {}
+        life::heal_workers(&self.inner, id);
+    }
+
+    /// Whether a worker of an infrastructure is `unconfigured`, or the next one will be.
+    pub fn has_broken_workers(&self, id: &str) -> bool {
+        let fails = Mishap::WorkerFails(id.to_owned());
+        let mishaps = self.inner.mishaps.lock();
+        let will = mishaps
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&fails);
+        will || life::change(&self.inner, id, |i| i.has_unconfigured_workers()) == Some(true)
+    }
+
+    /// Sets the limit of a quota of all sites to what is used of it now.
+    pub fn use_up_quota(&self, resource: &str) {
+        let mut state = self.inner.state.change();
+        if let Some((used, _)) = site::quota(&state, resource) {
+            let others = state.quotas.get(resource).map(|(others, _)| *others);
+            let others = others.or_else(|| site::used_by_others(resource));
+            let quota = (others.unwrap_or_default(), used);
+            state.quotas.insert(resource.to_owned(), quota);
+        }
+    }
+
+    /// Gives a quota of all sites back the limit that it began with.
+    pub fn restore_quota(&self, resource: &str) {
+        self.inner.state.change().quotas.remove(resource);
+    }
+
+    /// Whether all of a quota is used.
+    pub fn is_quota_used_up(&self, resource: &str) -> bool {
+        let quota = site::quota(&self.inner.state.read(), resource);
+        quota.is_some_and(|(used, limit)| limit >= 0.0 && used >= limit)
     }
 
     /// Sets one quota of all sites (`cores`, `ram` in GiB, `instances`, `floating_ips`): what

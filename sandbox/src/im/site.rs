@@ -113,10 +113,30 @@ pub(super) fn refusal(im: &Inner, cloud: &Cloud, design: &Design) -> Option<Stri
             system.name, cloud.id
         ));
     }
-    let state = im.state.read();
+    // The new infrastructure is already among those counted.
+    no_room(&im.state.read(), &[])
+}
+
+/// What a site says when one more machine of a system does not fit into the quota.
+pub(super) fn no_room_for(
+    state: &ImState,
+    infrastructure: &Infrastructure,
+    system: &str,
+) -> Option<String> {
+    let mut one = infrastructure.design.clone();
+    one.systems.retain(|known| known.name == system);
+    for system in &mut one.systems {
+        system.count = 1;
+    }
+    no_room(state, &one.needs())
+}
+
+/// Which quota would be exceeded if `more` were used too.
+fn no_room(state: &ImState, more: &[(&str, f64)]) -> Option<String> {
     QUOTAS.iter().find_map(|(resource, used, limit)| {
-        // The new infrastructure is already among those counted.
-        let (used, limit) = used_and_limit(resource, (*used, *limit), &state);
+        let (used, limit) = used_and_limit(resource, (*used, *limit), state);
+        let more = more.iter().find(|(name, _)| name == resource);
+        let used = used + more.map_or(0.0, |(_, amount)| *amount);
         (limit >= 0.0 && used > limit).then(|| {
             format!(
                 "Quota exceeded for {resource}: {used:.0} of {limit:.0} {resource} would be in use \
@@ -124,4 +144,16 @@ pub(super) fn refusal(im: &Inner, cloud: &Cloud, design: &Design) -> Option<Stri
             )
         })
     })
+}
+
+/// What others use of a quota unless it was set otherwise.
+pub(super) fn used_by_others(resource: &str) -> Option<f64> {
+    let quota = QUOTAS.iter().find(|(name, _, _)| *name == resource);
+    quota.map(|(_, others, _)| *others)
+}
+
+/// What is used of a quota of every site and its limit; `None` if there is no such quota.
+pub(super) fn quota(state: &ImState, resource: &str) -> Option<(f64, f64)> {
+    let (_, used, limit) = QUOTAS.iter().find(|(name, _, _)| *name == resource)?;
+    Some(used_and_limit(resource, (*used, *limit), state))
 }

@@ -126,6 +126,16 @@ impl Infrastructure {
         self.vms.iter().find(|vm| vm.number == number)
     }
 
+    /// Whether a machine other than the front end was not configured.
+    pub(super) fn has_unconfigured_workers(&self) -> bool {
+        let is_broken = |vm: &Vm| vm.number != 0 && vm.state == VmState::Unconfigured;
+        self.vms.iter().any(is_broken)
+    }
+
+    pub(super) fn vm_mut(&mut self, number: u32) -> Option<&mut Vm> {
+        self.vms.iter_mut().find(|vm| vm.number == number)
+    }
+
     pub(super) fn set_all(&mut self, from: &[VmState], to: VmState) {
         for vm in self.vms.iter_mut().filter(|vm| from.contains(&vm.state)) {
             vm.state = to;
