@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod alerts;
+mod causes;
 mod crash;
 mod deploy;
 mod destroy;

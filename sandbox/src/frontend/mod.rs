@@ -13,6 +13,7 @@
 //! Needs root, Debian's `openssh-server` and the right to mount.
 
 mod arguments;
+mod causes;
 mod chart;
 mod clues;
 mod ec3;
@@ -51,6 +52,8 @@ use crate::serve::Background;
 use crate::tls::Authority;
 use machine::Machine;
 
+pub(crate) use causes::Kept;
+pub use causes::Withheld;
 pub use ec3::Ec3Options;
 pub use held::HeldCommand;
 pub use helm::HelmFault;

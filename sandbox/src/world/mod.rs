@@ -11,6 +11,7 @@
 //! in it; [`bot::BotProcess`] runs the unmodified binary with them.
 
 pub mod bot;
+mod causes;
 pub mod panel;
 mod ports;
 mod settings;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+pub use causes::StallCause;
 pub use settings::BotSettings;
 
 use crate::checkin::{Checkin, CheckinOptions, ClientRegistration};
@@ -29,6 +31,7 @@ use crate::discord::{Discord, DiscordOptions};
 use crate::dns::{Dns, DnsOptions};
 use crate::frontend::{Ec3Options, FrontEnds, FrontEndsOptions};
 use crate::im::{Im, ImOptions, SpeedOptions};
+use crate::pace::Pace;
 use ports::Ports;
 
 /// How fast the pretend cloud is.
@@ -82,6 +85,7 @@ pub struct World {
     pub front_ends: Arc<FrontEnds>,
     dir: PathBuf,
     speed: Speed,
+    pace: Pace,
 }
 
 /// The person whose access token the bot shows to IM, and who so owns all infrastructures.
@@ -143,16 +147,11 @@ impl World {
         })
         .await
         .context("start Check-in")?;
-        let front_ends = FrontEnds::start(FrontEndsOptions {
-            install_time: match options.speed {
-                Speed::Tests => Duration::from_millis(300),
-                Speed::Watch => Duration::from_secs(15),
-            },
-            ec3: Some(ec3_options(checkin.clone(), options.speed)),
-            ..FrontEndsOptions::new(dir.join("fe"))
-        })
-        .await
-        .context("start the front ends")?;
+        let pace = Pace::default();
+        let own = front_end_options(dir.join("fe"), &checkin, options.speed, &pace);
+        let front_ends = FrontEnds::start(own)
+            .await
+            .context("start the front ends")?;
         let im = Im::start(ImOptions {
             listen: ports.choose("im", 2)?,
             state_file: file("im.json"),
@@ -175,6 +174,7 @@ impl World {
             front_ends,
             dir,
             speed: options.speed,
+            pace,
         };
         world.prepare()?;
         Ok(Arc::new(world))
@@ -255,9 +255,51 @@ impl World {
         &self.dir
     }
 
+    /// Lets pretend time pass this many times as fast, 1 to 600: users, CLUES and machines, which
+    /// from now on take their real time (five minutes to boot) divided by it.
+    ///
+    /// Tokens live by the clock all the same, since the bot reads their ends.
+    pub fn set_pace(&self, times: u32) {
+        self.pace.set(times);
+        let takes = |seconds| self.pace.takes(Duration::from_secs(seconds));
+        self.im.set_speed(SpeedOptions {
+            pending: takes(60),
+            configuring: takes(240),
+            deleting: takes(30),
+            listing: takes(5),
+        });
+    }
+
+    /// How many times as fast pretend time passes.
+    pub fn pace(&self) -> u32 {
+        self.pace.times()
+    }
+
     /// How fast the pretend cloud is.
     pub fn speed(&self) -> Speed {
         self.speed
+    }
+}
+
+/// How front ends are made.
+fn front_end_options(
+    dir: PathBuf,
+    checkin: &Arc<Checkin>,
+    speed: Speed,
+    pace: &Pace,
+) -> FrontEndsOptions {
+    FrontEndsOptions {
+        install_time: match speed {
+            Speed::Tests => Duration::from_millis(300),
+            Speed::Watch => Duration::from_secs(15),
+        },
+        reconsider: match speed {
+            Speed::Tests => Duration::ZERO,
+            Speed::Watch => Duration::from_secs(5),
+        },
+        ec3: Some(ec3_options(Arc::clone(checkin), speed)),
+        pace: pace.clone(),
+        ..FrontEndsOptions::new(dir)
     }
 }
 

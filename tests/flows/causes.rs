@@ -1,0 +1,146 @@
+//! Every cause of a stall that the sandbox can have, as `/pangeo diagnose` sees it: what is found
+//! there was not painted, but is what the pretend systems show.
+
+use std::time::{Duration, Instant};
+
+use sandbox::discord::Message;
+use sandbox::frontend::ServerSize;
+use sandbox::world::StallCause;
+use sqlx::PgPool;
+
+use crate::MIGRATOR;
+use crate::scene::{PATIENCE, Scene};
+
+const HOST: &str = "geo.vm.fedcloud.eu";
+
+/// Each cause, how the diagnosis calls it, and whether it shows only when CLUES wants a node.
+const CAUSES: [(StallCause, &str, bool); 12] = [
+    (StallCause::TokenExpired, "token expired", false),
+    (StallCause::RefreshFailing, "token not refreshed", false),
+    (StallCause::CluesDead, "CLUES dead", false),
+    (StallCause::WrongNodeSize, "wrong node size in CLUES", false),
+    (StallCause::PowerOnGivenUp, "power-on given up", false),
+    (StallCause::NodesDisabled, "nodes disabled", false),
+    (StallCause::NotConfigured, "VM never configured", true),
+    (StallCause::NodeNotReady, "node not ready", false),
+    (StallCause::PodNeverFits, "pod can never fit", false),
+    (StallCause::NotScaling, "not a scaling matter", false),
+    (StallCause::MaximumReached, "maximum reached", false),
+    (StallCause::CloudRefuses, "quota or cloud error", true),
+];
+
+/// A cluster in which CLUES knows the size of nodes; pretend time is 60 times as fast.
+async fn deployed(pool: PgPool) -> (Scene, String) {
+    let scene = Scene::start(pool).await;
+    scene.keeps_dns_secret(HOST).await;
+    let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
+    scene.person("ana").runs(&deploy).await.answer().await;
+    let plan = scene.plan("Create cluster `geo`").await;
+    scene.person("ben").reacts(&plan, "✅");
+    scene.sees("geo is ready").await;
+    let id = scene.world.im.infrastructure("pangeo-geo").unwrap().id;
+    scene.world.set_pace(60);
+    let world = &scene.world;
+    assert_eq!(world.causes(&id), [StallCause::WrongNodeSize]);
+    world.cause(&id, StallCause::WrongNodeSize, false).unwrap();
+    assert_eq!(world.causes(&id), []);
+    (scene, id)
+}
+
+/// Diagnoses until the answer is as wanted.
+async fn diagnosed(scene: &Scene, what: &str, is: impl Fn(&Message) -> bool) {
+    let (vic, began) = (scene.person("vic"), Instant::now());
+    loop {
+        let answer = vic.runs("/pangeo diagnose name:geo").await.answer().await;
+        if is(&answer) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: {}", answer.text());
+    }
+}
+
+/// One user more than there are nodes on, each of whom needs a node.
+fn want_one_more(scene: &Scene, id: &str) -> Vec<String> {
+    let front_ends = &scene.world.front_ends;
+    let is_on = |state: &str| ["idle", "used"].contains(&state);
+    let nodes = front_ends.nodes(id).into_iter();
+    let on = nodes.filter(|node| is_on(&node.state)).count();
+    let users: Vec<String> = (0..=on).map(|number| format!("guest-{number}")).collect();
+    for user in &users {
+        let size = ServerSize {
+            cpu_milli: 6000,
+            memory: 20_000_000_000,
+        };
+        front_ends.start_server(id, user, size);
+    }
+    users
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn every_cause_shows_itself_and_is_gone_when_it_is_put_right(pool: PgPool) {
+    let (scene, id) = deployed(pool).await;
+    let world = &scene.world;
+    for (cause, name, wants_a_node) in CAUSES {
+        let found = format!("❌ **{name}**");
+        world.cause(&id, cause, true).unwrap();
+        let guests = if wants_a_node {
+            want_one_more(&scene, &id)
+        } else {
+            Vec::new()
+        };
+        diagnosed(&scene, &found, |answer| answer.says(&found)).await;
+        assert!(world.causes(&id).contains(&cause), "{cause:?} is not on");
+
+        world.cause(&id, cause, false).unwrap();
+        for guest in guests {
+            world.front_ends.stop_server(&id, &guest);
+        }
+        // What IM refused stands in CLUES' log for an hour.
+        if cause != StallCause::CloudRefuses {
+            let well = format!("no {name}");
+            diagnosed(&scene, &well, |answer| !answer.says(&found)).await;
+        }
+        world.cause(&id, StallCause::PowerOnGivenUp, false).unwrap();
+        let began = Instant::now();
+        let mut look = tokio::time::interval(Duration::from_millis(50));
+        while !world.causes(&id).is_empty() {
+            look.tick().await;
+            let causes = world.causes(&id);
+            assert!(began.elapsed() < PATIENCE, "{causes:?} after {cause:?}");
+        }
+    }
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_expired_token_makes_clues_give_up_until_it_is_renewed(pool: PgPool) {
+    let (scene, id) = deployed(pool).await;
+    let world = &scene.world;
+    world.cause(&id, StallCause::TokenExpired, true).unwrap();
+    want_one_more(&scene, &id);
+    let given_up = StallCause::PowerOnGivenUp;
+    let began = Instant::now();
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    let log = world.front_ends.root(&id).unwrap();
+    let log = log.join("var/log/clues2/clues2.log");
+    loop {
+        look.tick().await;
+        let text = std::fs::read_to_string(&log).unwrap();
+        let refused = "Error adding resources Unauthorized. Invalid InfrastructureManager \
+                       credentials. OIDC auth Token expired.";
+        if text.contains(refused) && text.contains("failed to power on node wn2 (3 fails)") {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{text}");
+    }
+    assert!(world.causes(&id).contains(&given_up));
+    // With a token, and reset, the nodes come.
+    world.cause(&id, StallCause::TokenExpired, false).unwrap();
+    world.cause(&id, given_up, false).unwrap();
+    let servers = || world.front_ends.servers(&id);
+    while servers().iter().any(|(_, node)| node.is_none()) {
+        look.tick().await;
+        assert!(began.elapsed() < PATIENCE, "{:?}", servers());
+    }
+    scene.nothing_unexpected();
+}
