@@ -61,6 +61,7 @@ pub(super) async fn run(shared: Arc<Shared>, infrastructure: String) {
             drop(shared.saved.change());
         }
         do_all(&shared, &infrastructure, acts);
+        shared.observe(&infrastructure);
     }
 }
 
@@ -315,7 +316,6 @@ mod tests {
 
     impl Life {
         fn of(most: u32) -> Self {
-            let inputs = serde_json::json!({ "wn_cpus": 8, "wn_mem": "32 GB" });
             let names: Vec<String> = (1..=most).map(|number| format!("wn{number}")).collect();
             let mut clues = Clues {
                 config: CluesConfig {
@@ -329,18 +329,8 @@ mod tests {
                 clues.nodes.insert(name.clone(), WorkerNode::new());
             }
             let cluster = Cluster {
-                folder: String::new(),
-                address: [127, 0, 0, 1].into(),
-                private_key: String::new(),
-                inputs: inputs.as_object().unwrap().clone(),
-                configured: true,
-                certificate_for: None,
-                crds: None,
-                releases: Vec::new(),
-                workload: Workload::Absent,
-                helm_runs: 0,
                 clues,
-                servers: Vec::new(),
+                ..Cluster::for_tests()
             };
             let vnode = |name| Vnode {
                 name,

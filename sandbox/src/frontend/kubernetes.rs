@@ -1,7 +1,8 @@
 //! The pretend Kubernetes API of a cluster, and the pretend `kubectl`.
 //!
 //! Served over TLS with client certificates, as kubeadm sets it up. What it shows follows from the
-//! state of the cluster; what can be written are a node's `unschedulable` and evictions.
+//! state of the cluster; what can be written are a node's `unschedulable` and evictions. Nodes, pods
+//! and events can be watched ([`history`](super::history)).
 
 use std::sync::Arc;
 
@@ -15,10 +16,12 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::arguments::Arguments;
 use super::chart;
+use super::history::Kind;
 use super::logs;
 use super::objects::{deployment_items, node_items, pod_items};
 use super::protocol::{Call, Caller};
 use super::state::Cluster;
+use super::watching::{self, Asked};
 
 #[derive(Clone)]
 pub(super) struct Api {
@@ -43,6 +46,8 @@ pub(super) fn router(shared: Arc<Shared>, infrastructure: &str) -> Router {
             "/api/v1/namespaces/{namespace}/pods/{pod}/eviction",
             post(evict),
         )
+        .route("/api/v1/events", get(all_events))
+        .route("/api/v1/namespaces/{namespace}/events", get(events))
         .route("/api/v1/namespaces/{namespace}/secrets", get(secrets))
         .route(
             "/api/v1/namespaces/{namespace}/persistentvolumeclaims",
@@ -60,16 +65,22 @@ pub(super) fn router(shared: Arc<Shared>, infrastructure: &str) -> Router {
 }
 
 impl Api {
+    /// The answer about a kind that has a history.
+    fn watched(&self, kind: Kind, namespace: Option<&str>, asked: Asked) -> Response {
+        if !self.shared.observe(&self.infrastructure) {
+            return unconfigured();
+        }
+        let history = self.shared.history(&self.infrastructure);
+        watching::answer(history, kind, namespace, asked)
+    }
+
     fn answer(&self, make: impl FnOnce(&Cluster) -> Value) -> Response {
         let made = self.shared.look(&self.infrastructure, |cluster| {
             cluster.configured.then(|| make(cluster))
         });
         match made.flatten() {
             Some(value) => Json(value).into_response(),
-            None => status(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the cluster is not configured",
-            ),
+            None => unconfigured(),
         }
     }
 }
@@ -81,6 +92,13 @@ pub(super) fn status(code: StatusCode, message: &str) -> Response {
         "message": message, "reason": reason, "code": code.as_u16()
     });
     (code, Json(body)).into_response()
+}
+
+fn unconfigured() -> Response {
+    status(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the cluster is not configured",
+    )
 }
 
 fn missing() -> Response {
@@ -108,8 +126,8 @@ async fn version(State(api): State<Api>) -> Response {
     })
 }
 
-async fn nodes(State(api): State<Api>) -> Response {
-    api.answer(|cluster| list("NodeList", "v1", &node_items(cluster)))
+async fn nodes(State(api): State<Api>, Query(asked): Query<Asked>) -> Response {
+    api.watched(Kind::Node, None, asked)
 }
 
 async fn namespaces(State(api): State<Api>) -> Response {
@@ -126,62 +144,28 @@ async fn namespaces(State(api): State<Api>) -> Response {
     })
 }
 
-/// What a list is asked for, beside its path.
-#[derive(serde::Deserialize)]
-struct Selected {
-    #[serde(default, rename = "fieldSelector")]
-    fields: String,
-    /// The most items of an answer; none for all.
-    #[serde(default)]
-    limit: Option<usize>,
-    /// Where the answer before this one ended.
-    #[serde(default, rename = "continue")]
-    after: Option<usize>,
-}
-
-impl Selected {
-    /// The page of pods that is asked for, as the API parts long lists (Kubernetes, API concepts,
-    /// "Retrieving large results sets in chunks").
-    fn page(&self, items: Vec<Value>) -> Value {
-        let (from, all) = (self.after.unwrap_or(0), items.len());
-        let to = self.limit.map_or(all, |limit| (from + limit).min(all));
-        let page: Vec<Value> = items.into_iter().take(to).skip(from).collect();
-        let mut metadata = json!({ "resourceVersion": "1000" });
-        if to < all {
-            metadata = json!({
-                "resourceVersion": "1000",
-                "continue": to.to_string(), "remainingItemCount": all - to
-            });
-        }
-        json!({ "kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": page })
-    }
-}
-
-async fn all_pods(State(api): State<Api>, Query(selected): Query<Selected>) -> Response {
-    api.answer(|cluster| {
-        let mut items = pod_items(cluster);
-        if let Some(node) = selected.fields.strip_prefix("spec.nodeName=") {
-            items.retain(|item| {
-                item.pointer("/spec/nodeName").and_then(Value::as_str) == Some(node)
-            });
-        }
-        selected.page(items)
-    })
+async fn all_pods(State(api): State<Api>, Query(asked): Query<Asked>) -> Response {
+    api.watched(Kind::Pod, None, asked)
 }
 
 async fn pods(
     State(api): State<Api>,
     Path(namespace): Path<String>,
-    Query(selected): Query<Selected>,
+    Query(asked): Query<Asked>,
 ) -> Response {
-    api.answer(|cluster| {
-        let items = if namespace == "daskhub" {
-            pod_items(cluster)
-        } else {
-            Vec::new()
-        };
-        selected.page(items)
-    })
+    api.watched(Kind::Pod, Some(&namespace), asked)
+}
+
+async fn all_events(State(api): State<Api>, Query(asked): Query<Asked>) -> Response {
+    api.watched(Kind::Event, None, asked)
+}
+
+async fn events(
+    State(api): State<Api>,
+    Path(namespace): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    api.watched(Kind::Event, Some(&namespace), asked)
 }
 
 /// The hub's database; home folders come with users.

@@ -188,6 +188,20 @@ impl FrontEnds {
         file.write_all(text.as_bytes()).context("write CLUES' log")
     }
 
+    /// Rotates CLUES' log as its `clues-logrotate` has it done: copied aside, then made empty in place
+    /// (`copytruncate`).
+    ///
+    /// # Errors
+    /// When there is no such front end.
+    pub fn rotate_clues_log(&self, infrastructure: &str) -> anyhow::Result<()> {
+        let path = self.root(infrastructure)?.join("var/log/clues2/clues2.log");
+        let aside = path.with_extension(format!("log-{}", Utc::now().format("%Y%m%d")));
+        std::fs::copy(&path, &aside).with_context(|| format!("copy {}", path.display()))?;
+        let file = std::fs::OpenOptions::new().write(true).open(&path);
+        file.and_then(|file| file.set_len(0))
+            .with_context(|| format!("empty {}", path.display()))
+    }
+
     /// Makes CLUES' log `bytes` long by a hole at its beginning, and ends it with `text`.
     ///
     /// # Errors

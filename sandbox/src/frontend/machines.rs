@@ -91,6 +91,7 @@ impl Machines for FrontEnds {
             if let Some(machine) = machine {
                 machine.stop().await?;
             }
+            self.shared.history(infrastructure).end_watches();
             let cluster = self.shared.saved.change().clusters.remove(infrastructure);
             if let Some(cluster) = cluster {
                 let folder = self.folder(&cluster.folder);

@@ -22,6 +22,7 @@ mod files;
 mod held;
 mod helm;
 mod helm_ask;
+mod history;
 mod hub;
 mod kubernetes;
 mod logs;
@@ -35,6 +36,7 @@ mod proxy;
 mod scheduler;
 mod shared;
 mod state;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -142,6 +144,7 @@ impl FrontEnds {
             hub_faults: Faults::new(),
             kubernetes_faults: Faults::new(),
             pod_logs: logs::PodLogs::default(),
+            histories: Mutex::default(),
             im: OnceLock::new(),
         });
         let mut background = Background::new();

@@ -1,10 +1,15 @@
-//! The objects of a cluster as its Kubernetes API shows them: nodes, deployments, pods. They follow
-//! from the cluster's state.
+//! The objects of a cluster as its Kubernetes API shows them: nodes, deployments, pods, events. They
+//! follow from the cluster's state.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Value, json};
 
 use super::elastic;
 use super::state::{Cluster, Server, Trouble, WorkerNode, Workload};
+
+/// The image of users' servers.
+const IMAGE: &str = "pangeo/pangeo-notebook:2022.09.21";
 
 /// Deployments of DaskHub and how many pods each wants.
 const DEPLOYMENTS: [(&str, u32); 6] = [
@@ -181,7 +186,7 @@ pub(super) fn pod_items(cluster: &Cluster) -> Vec<Value> {
 
 /// A server of a user, with the labels that `KubeSpawner` gives it.
 fn server_item(cluster: &Cluster, server: &Server) -> Value {
-    let image = "pangeo/pangeo-notebook:2022.09.21";
+    let image = IMAGE;
     let status = match (&server.node, server.trouble) {
         (Some(_), Some(Trouble::Image)) => json!({
             "phase": "Pending", "hostIP": "10.0.0.11",
@@ -277,4 +282,54 @@ pub(super) fn why_unschedulable(
         .map(|(count, reason)| format!("{count} {reason}"))
         .collect();
     format!("0/{all} nodes are available: {}.", reasons.join(", "))
+}
+
+/// What the scheduler, the kubelets and the controllers tell of pods and nodes in trouble.
+pub(super) fn event_items(cluster: &Cluster) -> Vec<Value> {
+    let mut events = Vec::new();
+    for server in &cluster.servers {
+        let pod = json!({
+            "kind": "Pod", "apiVersion": "v1", "namespace": "daskhub", "name": server.pod,
+            "uid": server.uid()
+        });
+        if server.node.is_none() {
+            let why = why_unschedulable(cluster, server, server.trouble);
+            events.push(event(&pod, "FailedScheduling", &why, "default-scheduler"));
+        } else if server.trouble == Some(Trouble::Image) {
+            let failed = format!(
+                "Failed to pull image \"{IMAGE}\": rpc error: code = NotFound desc = failed to \
+                 pull and unpack image: not found"
+            );
+            events.push(event(&pod, "Failed", &failed, "kubelet"));
+            let back_off = format!("Back-off pulling image \"{IMAGE}\"");
+            events.push(event(&pod, "BackOff", &back_off, "kubelet"));
+        }
+    }
+    for (name, node) in cluster.clues.nodes.iter().filter(|(_, node)| node.joined) {
+        if node.not_ready || node.unconfigured {
+            let object = json!({ "kind": "Node", "apiVersion": "v1", "name": name, "uid": name });
+            let text = format!("Node {name} status is now: NodeNotReady");
+            events.push(event(&object, "NodeNotReady", &text, "node-controller"));
+        }
+    }
+    events
+}
+
+/// An event about an object; when and how often is for the history to say.
+fn event(about: &Value, reason: &str, message: &str, source: &str) -> Value {
+    let text = |name: &str| about.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut hasher = DefaultHasher::new();
+    (text("uid"), reason).hash(&mut hasher);
+    let name = format!("{}.{:016x}", text("name"), hasher.finish());
+    let now = chrono::Utc::now();
+    let namespace = match text("namespace") {
+        "" => "default",
+        namespace => namespace,
+    };
+    json!({
+        "metadata": { "name": name, "namespace": namespace, "creationTimestamp": now },
+        "involvedObject": about, "reason": reason, "message": message, "type": "Warning",
+        "source": { "component": source }, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+        "reportingComponent": source, "reportingInstance": ""
+    })
 }

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::FrontEndsOptions;
 use super::clues;
 use super::helm::{Helm, HelmFault};
+use super::history::History;
 use super::kubernetes;
 use super::logs::PodLogs;
 use super::protocol::{Caller, Order};
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(super) hub_faults: Faults,
     pub(super) kubernetes_faults: Faults,
     pub(super) pod_logs: PodLogs,
+    pub(super) histories: Mutex<BTreeMap<String, Arc<History>>>,
     pub(super) im: OnceLock<Arc<dyn Workers>>,
 }
 
@@ -67,6 +69,26 @@ impl Shared {
     /// The IM that CLUES asks for nodes.
     pub(super) fn workers(&self) -> Option<&dyn Workers> {
         self.im.get().map(AsRef::as_ref)
+    }
+
+    /// What changed in a cluster.
+    pub(super) fn history(&self, infrastructure: &str) -> Arc<History> {
+        let mut histories = self
+            .histories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let history = histories.entry(infrastructure.to_owned());
+        Arc::clone(history.or_insert_with(|| Arc::new(History::new())))
+    }
+
+    /// Takes note of what a cluster is like now; whether it is configured.
+    pub(super) fn observe(&self, infrastructure: &str) -> bool {
+        let (history, times) = (self.history(infrastructure), self.options.pace.times());
+        let observe = |cluster: &Cluster| {
+            history.observe(cluster, times);
+            cluster.configured
+        };
+        self.look(infrastructure, observe) == Some(true)
     }
 
     /// Takes the next fault if it is this one.

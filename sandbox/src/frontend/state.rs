@@ -258,6 +258,26 @@ pub(super) enum Workload {
 }
 
 impl Cluster {
+    /// A cluster of workers with 8 cores and 32 GB, without nodes.
+    #[cfg(test)]
+    pub(super) fn for_tests() -> Self {
+        let inputs = serde_json::json!({ "wn_cpus": 8, "wn_mem": "32 GB" });
+        Self {
+            folder: String::new(),
+            address: Ipv4Addr::LOCALHOST,
+            private_key: String::new(),
+            inputs: inputs.as_object().cloned().unwrap_or_default(),
+            configured: true,
+            certificate_for: None,
+            crds: None,
+            releases: Vec::new(),
+            workload: Workload::Absent,
+            helm_runs: 0,
+            clues: Clues::default(),
+            servers: Vec::new(),
+        }
+    }
+
     /// An input of the template as text.
     pub(super) fn input(&self, name: &str) -> Option<String> {
         let value = self.inputs.get(name)?;
