@@ -6,14 +6,12 @@
 
 use std::fs;
 
-use anyhow::Context;
-use chrono::Utc;
-
 use super::FrontEnds;
 use super::clues;
 use super::elastic;
 use super::people::ServerSize;
 use super::state::{Cluster, PowerState, Server, Trouble, WorkerNode};
+use anyhow::Context;
 
 /// Users who hold a node each begin so.
 const HOLDER: &str = "holder-";
@@ -80,7 +78,7 @@ impl FrontEnds {
             for number in 0..=most {
                 let user = format!("{HOLDER}{}", number + 1);
                 let size = (cpus / 4 * 3, memory / 4 * 3);
-                cluster.servers.push(server(&user, size, None));
+                cluster.servers.push(Server::new(&user, size, None));
             }
         });
     }
@@ -110,7 +108,9 @@ impl FrontEnds {
     pub fn start_stuck_server(&self, infrastructure: &str, user: &str, trouble: Trouble) {
         let small = (100, 128 << 20);
         self.shared.change(infrastructure, |cluster| {
-            cluster.servers.push(server(user, small, Some(trouble)));
+            cluster
+                .servers
+                .push(Server::new(user, small, Some(trouble)));
         });
     }
 
@@ -199,16 +199,4 @@ pub(crate) enum Kept {
 
 fn any(cluster: &Cluster, is: impl Fn(&WorkerNode) -> bool) -> bool {
     cluster.clues.nodes.values().any(is)
-}
-
-fn server(user: &str, (cpu_milli, memory): (u64, u64), trouble: Option<Trouble>) -> Server {
-    Server {
-        pod: format!("jupyter-{user}"),
-        user: user.to_owned(),
-        cpu_milli,
-        memory,
-        node: None,
-        since: Utc::now(),
-        trouble,
-    }
 }

@@ -11,8 +11,9 @@ use chrono::Utc;
 
 use super::Shared;
 use super::clues::{self, Level, Vnode};
+use super::load::Turn;
 use super::scheduler::{Look, Mind, fail_on};
-use super::state::{Cluster, PowerState, Trouble, WorkerNode, Workload};
+use super::state::{Cluster, PowerState, Server, Trouble, WorkerNode, Workload};
 use crate::machines::WorkerVm;
 
 /// The longest pause between two steps.
@@ -117,6 +118,8 @@ fn step(
     for (name, node) in &mut cluster.clues.nodes {
         follow_machine(name, node, vms, &mut acts);
     }
+    let most = u32::try_from(vnodes.len()).unwrap_or(u32::MAX);
+    come_and_go(cluster, most, elapsed);
     place_servers(cluster);
     let busy = busy_nodes(cluster);
     for (name, node) in &mut cluster.clues.nodes {
@@ -136,6 +139,26 @@ fn step(
         });
     }
     acts
+}
+
+/// Users by themselves.
+fn come_and_go(cluster: &mut Cluster, most: u32, elapsed: Duration) {
+    let Some(load) = &mut cluster.load else {
+        return;
+    };
+    // Three quarters of what the cluster can grow to.
+    let turns = load.passes(elapsed, most.saturating_mul(6));
+    let (cpus, memory) = worker_size(cluster);
+    for turn in turns {
+        match turn {
+            Turn::Goes(user) => cluster.servers.retain(|server| server.user != user),
+            Turn::Comes(user, eighths) => {
+                let eighths = u64::from(eighths);
+                let size = (cpus / 8 * eighths, memory / 8 * eighths);
+                cluster.servers.push(Server::new(&user, size, None));
+            }
+        }
+    }
 }
 
 /// VMs that somebody else asked IM for are nodes too.
@@ -221,7 +244,7 @@ pub(super) fn worker_size(cluster: &Cluster) -> (u64, u64) {
 
 /// What is in use on a node.
 pub(super) fn used_on(cluster: &Cluster, node: &str) -> (u64, u64) {
-    let on_it = |server: &&super::state::Server| server.node.as_deref() == Some(node);
+    let on_it = |server: &&Server| server.node.as_deref() == Some(node);
     cluster
         .servers
         .iter()
@@ -263,9 +286,8 @@ fn place_servers(cluster: &mut Cluster) {
     });
     let (cpus, memory) = worker_size(cluster);
     for number in 0..cluster.servers.len() {
-        let waits = |server: &&super::state::Server| {
-            server.node.is_none() && server.trouble != Some(Trouble::Volume)
-        };
+        let waits =
+            |server: &&Server| server.node.is_none() && server.trouble != Some(Trouble::Volume);
         let Some(server) = cluster.servers.get(number).filter(waits) else {
             continue;
         };
@@ -286,7 +308,8 @@ fn place_servers(cluster: &mut Cluster) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::{Clues, CluesConfig, Server};
+    use super::super::load::Load;
+    use super::super::state::{Clues, CluesConfig};
     use super::*;
 
     const GIB: u64 = 1 << 30;
@@ -300,18 +323,6 @@ mod tests {
         log: Vec<String>,
         /// What IM answers when it is asked for a machine: the state in which the VM is next.
         machines: &'static str,
-    }
-
-    fn server(user: &str, cpus: u64) -> Server {
-        Server {
-            pod: format!("jupyter-{user}"),
-            user: user.to_owned(),
-            cpu_milli: cpus * 1000,
-            memory: cpus * GIB,
-            node: None,
-            since: Utc::now(),
-            trouble: None,
-        }
     }
 
     impl Life {
@@ -402,7 +413,8 @@ mod tests {
         }
 
         fn starts(&mut self, user: &str, cpus: u64) {
-            self.cluster.servers.push(server(user, cpus));
+            let size = (cpus * 1000, cpus * GIB);
+            self.cluster.servers.push(Server::new(user, size, None));
         }
 
         fn states(&self) -> Vec<&'static str> {
@@ -551,5 +563,32 @@ mod tests {
         life.cluster.clues.down = true;
         life.passes(3700);
         assert_eq!(life.says("LOGGING MARK"), 2);
+    }
+
+    #[test]
+    fn a_week_of_users_is_served_and_nodes_go_at_night() {
+        let mut life = Life::of(5);
+        life.cluster.load = Some(Load::new(3));
+        let (mut most, mut nights) = (0, 0);
+        let mut waited: std::collections::BTreeMap<String, u32> = Default::default();
+        for minute in 0..7 * 24 * 60 {
+            life.passes(60);
+            life.log.clear();
+            let on = life.states().iter().filter(|s| **s != "off").count();
+            most = most.max(on);
+            let waits = |pod: &String| {
+                let mut servers = life.cluster.servers.iter();
+                servers.any(|server| server.pod == *pod && server.node.is_none())
+            };
+            waited.retain(|pod, _| waits(pod));
+            for server in life.cluster.servers.iter().filter(|s| s.node.is_none()) {
+                let minutes = waited.entry(server.pod.clone()).or_default();
+                *minutes += 1;
+                assert!(*minutes <= 3, "{} waits, minute {minute}", server.pod);
+            }
+            nights += usize::from(on <= 1);
+        }
+        assert!(most >= 2, "{most} nodes at most");
+        assert!(nights > 1000, "{nights} minutes with one node");
     }
 }

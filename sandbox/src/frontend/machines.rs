@@ -136,6 +136,7 @@ impl FrontEnds {
             helm_runs: 0,
             clues: Clues::default(),
             servers: Vec::new(),
+            load: None,
         };
         let token = match &self.shared.options.ec3 {
             Some(ec3) => ec3.checkin.mint_token(&ec3.user, TOKEN_LIFETIME)?,

@@ -25,6 +25,7 @@ mod helm_ask;
 mod history;
 mod hub;
 mod kubernetes;
+mod load;
 mod logs;
 mod machine;
 mod machines;

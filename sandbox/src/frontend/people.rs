@@ -1,10 +1,9 @@
 //! What tests and the world's panel do to a cluster as its users would: start servers, and look at
 //! the nodes.
 
-use chrono::Utc;
-
 use super::FrontEnds;
 use super::clues;
+use super::load::Load;
 use super::state::{PowerState, Server, WorkerNode};
 
 /// What a server asks for.
@@ -33,15 +32,8 @@ impl FrontEnds {
     /// A user starts a server; it runs once there is a node with room.
     pub fn start_server(&self, infrastructure: &str, user: &str, size: ServerSize) {
         self.shared.change(infrastructure, |cluster| {
-            cluster.servers.push(Server {
-                pod: format!("jupyter-{user}"),
-                user: user.to_owned(),
-                cpu_milli: size.cpu_milli,
-                memory: size.memory,
-                node: None,
-                since: Utc::now(),
-                trouble: None,
-            });
+            let size = (size.cpu_milli, size.memory);
+            cluster.servers.push(Server::new(user, size, None));
         });
     }
 
@@ -50,6 +42,25 @@ impl FrontEnds {
         self.shared.change(infrastructure, |cluster| {
             cluster.servers.retain(|server| server.user != user);
         });
+    }
+
+    /// Lets users come and go by themselves, by a pattern that the seed fixes; `None` lets them all
+    /// go.
+    pub fn set_load(&self, infrastructure: &str, seed: Option<u64>) {
+        self.shared.change(infrastructure, |cluster| {
+            if let Some(load) = &cluster.load {
+                let gone: Vec<&String> = load.users().collect();
+                cluster.servers.retain(|s| !gone.contains(&&s.user));
+            }
+            cluster.load = seed.map(Load::new);
+        });
+    }
+
+    /// The time of the week in which these users live, such as `Mon 09:05`; `None` if there are
+    /// none.
+    pub fn load_clock(&self, infrastructure: &str) -> Option<String> {
+        let clock = |cluster: &super::state::Cluster| cluster.load.as_ref().map(Load::clock);
+        self.shared.look(infrastructure, clock).flatten()
     }
 
     /// The servers of users and the node of each.

@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::load::Load;
+
 /// All clusters, by IM's id of the infrastructure.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Clusters {
@@ -39,6 +41,9 @@ pub(super) struct Cluster {
     /// The servers of users, and what they started.
     #[serde(default)]
     pub(super) servers: Vec<Server>,
+    /// Users who come and go by themselves.
+    #[serde(default)]
+    pub(super) load: Option<Load>,
 }
 
 /// CLUES, as it runs on the front end.
@@ -208,6 +213,23 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// A server that wants a place.
+    pub(super) fn new(
+        user: &str,
+        (cpu_milli, memory): (u64, u64),
+        trouble: Option<Trouble>,
+    ) -> Self {
+        Self {
+            pod: format!("jupyter-{user}"),
+            user: user.to_owned(),
+            cpu_milli,
+            memory,
+            node: None,
+            since: Utc::now(),
+            trouble,
+        }
+    }
+
     /// The pod's unique id.
     pub(super) fn uid(&self) -> String {
         let mut hasher = DefaultHasher::new();
@@ -275,6 +297,7 @@ impl Cluster {
             helm_runs: 0,
             clues: Clues::default(),
             servers: Vec::new(),
+            load: None,
         }
     }
 

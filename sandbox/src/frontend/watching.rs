@@ -250,15 +250,7 @@ mod tests {
     use super::*;
 
     fn server(user: &str, trouble: Option<Trouble>) -> Server {
-        Server {
-            pod: format!("jupyter-{user}"),
-            user: user.to_owned(),
-            cpu_milli: 1000,
-            memory: 1 << 30,
-            node: None,
-            since: chrono::Utc::now(),
-            trouble,
-        }
+        Server::new(user, (1000, 1 << 30), trouble)
     }
 
     fn asked(query: &str) -> Asked {
