@@ -6,6 +6,7 @@ import { store } from "./store.js";
 
 const STATES = new Set(["ok", "warn", "bad", "busy", "off"]);
 const REFRESH_MS = 250;
+const LOOK_AGAIN_MS = 2000;
 
 export class World {
   constructor(root, onClose) {
@@ -20,6 +21,8 @@ export class World {
         el("div", { class: "pane-buttons" }, el("button", { type: "button", class: "icon", "aria-label": "Close the world panel", on: { click: onClose } }, "✕"))),
       this.body);
     store.on("world", () => this.refreshSoon());
+    // Users and nodes come and go by themselves.
+    setInterval(() => this.refreshSoon(), LOOK_AGAIN_MS);
   }
 
   /** Several changes in a row are one look. */

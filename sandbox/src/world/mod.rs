@@ -15,6 +15,7 @@ mod causes;
 pub mod panel;
 mod ports;
 mod settings;
+mod stalls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
-use super::World;
 use super::bot::BotProcess;
+use super::{World, stalls};
 use crate::discord::WorldPanel;
 use crate::faults::{Fault, On};
 use crate::frontend::{HelmFault, SshDoor};
@@ -86,7 +86,10 @@ impl Panel {
                 self.bot.lock().await.start().await?;
             }
             "heal" => self.heal().await?,
-            other => anyhow::bail!("there is no action `{other}`"),
+            other => {
+                let said = stalls::act(world, other, args)?;
+                return said.with_context(|| format!("there is no action `{other}`"));
+            }
         }
         let title = ACTIONS
             .iter()
@@ -154,6 +157,7 @@ impl Panel {
             rows.push(row(name, format!("{} · {vms} VMs", view.state), good));
             if let Some(address) = self.world.front_ends.address(&view.id) {
                 rows.push(row("  front end".to_owned(), address.to_string(), ""));
+                rows.extend(stalls::rows(&self.world, &view.id));
                 let token = self.world.front_ends.clues_token(&view.id).ok().flatten();
                 let valid = token.is_some_and(|t| self.world.checkin.valid_token(&t).is_some());
                 let (value, state) = if valid {
@@ -289,7 +293,7 @@ const ACTIONS: &[(&str, &str, &str, bool, bool)] = &[
 
 impl WorldPanel for Panel {
     fn panel(&self) -> Value {
-        let actions: Vec<Value> = ACTIONS
+        let mut actions: Vec<Value> = ACTIONS
             .iter()
             .map(|(id, title, group, wants_host, danger)| {
                 let args = if *wants_host {
@@ -300,6 +304,7 @@ impl WorldPanel for Panel {
                 json!({"id": id, "title": title, "group": group, "args": args, "danger": danger})
             })
             .collect();
+        actions.extend(stalls::actions(&self.world));
         let last = self
             .last
             .lock()
@@ -309,6 +314,7 @@ impl WorldPanel for Panel {
             "simulation": true,
             "panels": [
                 {"title": "Infrastructures", "rows": self.clusters()},
+                {"title": "Time", "rows": stalls::time(&self.world)},
                 {"title": "DNS names", "rows": self.names()},
                 {"title": "Check-in", "rows": self.token()},
                 {"title": "Last action", "rows": [[last, "", ""]]},
