@@ -64,6 +64,9 @@ fn is_trick(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// How Discord shows a time, its reference "Message Formatting", "Timestamp Styles".
+const STYLES: [&str; 7] = ["t", "T", "d", "D", "f", "F", "R"];
+
 /// Whether what follows a `<` is a time (`t:1800000000:R>`) or a person (`@42>`).
 fn is_time_or_person(after: &str) -> bool {
     let Some(inner) = after.split_once('>').map(|(inner, _)| inner) else {
@@ -71,7 +74,10 @@ fn is_time_or_person(after: &str) -> bool {
     };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match (inner.strip_prefix("t:"), inner.strip_prefix('@')) {
-        (Some(time), _) => digits(time.strip_suffix(":R").unwrap_or(time)),
+        (Some(time), _) => match time.split_once(':') {
+            Some((time, style)) => digits(time) && STYLES.contains(&style),
+            None => digits(time),
+        },
         (None, Some(person)) => digits(person),
         (None, None) => false,
     }
@@ -237,6 +243,11 @@ mod tests {
     fn our_own_words_keep_code_times_and_people_and_nothing_else() {
         let kept = "`a_b*c` ends <t:1800000000:R>, asked by <@42>, see https://a_b.eu/";
         assert_eq!(clean().ours(kept), kept);
+        for style in STYLES {
+            let kept = format!("until <t:1800000000:{style}>");
+            assert_eq!(clean().ours(&kept), kept);
+        }
+        assert_eq!(clean().ours("<t:1:X>"), "\\<t:1:X>");
         let quoted = clean().ours("IM said [click](https://evil) <@&1> @everyone **x** `open");
         for bad in ["[click](", "<@&1>", "@everyone", "**x**"] {
             assert!(!quoted.contains(bad), "{quoted}");
