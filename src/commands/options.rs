@@ -22,7 +22,7 @@ use crate::domain::{
     names::{ClusterName, HostName, PodName},
     seal::MAX_SECRET_BYTES,
     size::Size,
-    time::parse_time,
+    time::parse_zoned,
 };
 
 /// What is wrong with one option.
@@ -142,7 +142,7 @@ pub fn parse_value(spec: &OptionSpec, raw: &RawValue) -> Result<OptionValue, Str
         OptionKind::Text => line(spec, &text),
         OptionKind::Email => email(text),
         OptionKind::Date => date(&text),
-        OptionKind::Time => parse_time(&text)
+        OptionKind::Time => parse_zoned(&text)
             .map(OptionValue::Time)
             .map_err(|error| format!("{} {error}", shown(&text))),
         OptionKind::Person => person(&text),

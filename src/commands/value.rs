@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::Ipv4Addr, time::Duration};
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -76,8 +77,8 @@ pub enum OptionValue {
     Boolean(bool),
     /// A day.
     Date(NaiveDate),
-    /// A point in time.
-    Time(DateTime<Utc>),
+    /// A point in time, in the zone in which it was given.
+    Time(DateTime<Tz>),
     /// A member of the guild.
     Person(DiscordUserId),
     /// An amount of memory or disk.
@@ -105,7 +106,10 @@ impl fmt::Display for OptionValue {
             Self::Integer(value) => value.fmt(f),
             Self::Boolean(value) => value.fmt(f),
             Self::Date(value) => value.fmt(f),
-            Self::Time(value) => f.write_str(&value.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            Self::Time(value) => {
+                let time = value.to_utc();
+                f.write_str(&time.to_rfc3339_opts(SecondsFormat::Secs, true))
+            }
             Self::Person(value) => value.fmt(f),
             Self::Size(value) => value.fmt(f),
             Self::Duration(value) => write!(f, "{}s", value.as_secs()),
@@ -229,6 +233,11 @@ impl Options {
 
     /// The value of an option that is a point in time.
     pub fn time(&self, name: &str) -> Option<DateTime<Utc>> {
+        self.zoned_time(name).map(|time| time.to_utc())
+    }
+
+    /// The same in the zone in which it was given; UTC where none was.
+    pub fn zoned_time(&self, name: &str) -> Option<DateTime<Tz>> {
         match self.get(name) {
             Some(OptionValue::Time(value)) => Some(*value),
             Some(_) | None => None,

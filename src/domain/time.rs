@@ -26,12 +26,20 @@ pub enum TimeError {
 /// # Errors
 /// [`TimeError`], which says what is allowed.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>, TimeError> {
+    parse_zoned(text).map(|time| time.to_utc())
+}
+
+/// The same in the zone that was given, UTC where none is.
+///
+/// # Errors
+/// [`TimeError`], which says what is allowed.
+pub fn parse_zoned(text: &str) -> Result<DateTime<Tz>, TimeError> {
     let text = text.trim();
     if text.len() > 64 {
         return Err(TimeError::Grammar);
     }
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Ok(time.to_utc());
+        return Ok(time.with_timezone(&Tz::UTC));
     }
     let mut words = text.split(' ').filter(|word| !word.is_empty());
     let day = words.next().filter(|word| word.len() == 10);
@@ -54,7 +62,7 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>, TimeError> {
         return Err(TimeError::Grammar);
     }
     match zone.from_local_datetime(&NaiveDateTime::new(day, time)) {
-        LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Ok(time.to_utc()),
+        LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Ok(time),
         LocalResult::None => Err(TimeError::Skipped),
     }
 }
