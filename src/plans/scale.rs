@@ -27,16 +27,32 @@ struct Wish {
     max: Option<u32>,
     min_free: Option<u32>,
     now: Option<usize>,
+    at_least: Option<usize>,
     force: bool,
 }
 
 impl Wish {
+    /// Whether nothing is asked for.
+    fn is_empty(&self) -> bool {
+        self.max.is_none()
+            && self.min_free.is_none()
+            && self.now.is_none()
+            && self.at_least.is_none()
+    }
+
+    /// How many nodes shall be on, where so many are.
+    fn on_beside(&self, on: usize) -> Option<usize> {
+        let least = self.at_least.map(|least| least.max(on));
+        self.now.or(least)
+    }
+
     fn of(options: &Options) -> Self {
         let number = |name| options.integer(name).and_then(|n| u32::try_from(n).ok());
         Self {
             max: number("max"),
             min_free: number("min-free"),
             now: number("now").and_then(|n| usize::try_from(n).ok()),
+            at_least: number("at-least").and_then(|n| usize::try_from(n).ok()),
             force: options.is_set("force"),
         }
     }
@@ -73,10 +89,9 @@ impl Planner {
             Err(problems) => return Ok(Err(problems)),
         };
         let wish = Wish::of(options);
-        if wish.max.is_none() && wish.min_free.is_none() && wish.now.is_none() {
-            return Ok(Err(vec![
-                "say what to change: `max`, `min-free` or `now`".to_owned(),
-            ]));
+        if wish.is_empty() {
+            let problem = "say what to change: `max`, `min-free`, `now` or `at-least`";
+            return Ok(Err(vec![problem.to_owned()]));
         }
         let found = match self.nodes_found(&cluster, wish).await {
             Ok(found) => found,
@@ -226,7 +241,7 @@ impl Room {
             ));
             if at_once > left {
                 self.problems.push(format!(
-                    "the site has {left:.0}{unit} of {what} left, but {now} more nodes need {at_once:.0}{unit}; choose a smaller `now`, or ask the site for more"
+                    "the site has {left:.0}{unit} of {what} left, but {now} more nodes need {at_once:.0}{unit}; choose fewer nodes, or ask the site for more"
                 ));
             } else if at_most > left {
                 self.warnings.push(format!(
@@ -246,8 +261,13 @@ fn changes(found: &Found, after: Counts, wish: Wish) -> Result<ScaleChange, Vec<
             after.min_free, after.max
         ));
     }
-    if wish.now.is_some_and(|now| now > found.names.len()) {
-        problems.push(format!("`now`: at most {} nodes may be on", after.max));
+    if wish.now.is_some() && wish.at_least.is_some() {
+        problems.push("`at-least`: it goes without `now`".to_owned());
+    }
+    for (option, wanted) in [("now", wish.now), ("at-least", wish.at_least)] {
+        if wanted.is_some_and(|wanted| wanted > found.names.len()) {
+            problems.push(format!("`{option}`: at most {} nodes may be on", after.max));
+        }
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -277,7 +297,7 @@ fn changes(found: &Found, after: Counts, wish: Wish) -> Result<ScaleChange, Vec<
     Err(problems)
 }
 
-/// Which nodes go on and off: those that may not be any more, and as many as `now` wants; first
+/// Which nodes go on and off: those that may not be any more, and as many as are wanted; first
 /// those that nobody uses, the last ones first.
 fn moves(found: &Found, wish: Wish) -> Result<Moves, Vec<String>> {
     let may_be = |name: &NodeName| found.names.iter().any(|one| one.is_same(name.as_str()));
@@ -288,7 +308,7 @@ fn moves(found: &Found, wish: Wish) -> Result<Moves, Vec<String>> {
         off: goes.iter().map(|node| node.name.clone()).collect(),
         forced: wish.force,
     };
-    let Some(now) = wish.now else {
+    let Some(now) = wish.on_beside(stays.len()) else {
         return Ok(moves);
     };
     let place = |node: &Running| {
@@ -328,7 +348,7 @@ fn moves(found: &Found, wish: Wish) -> Result<Moves, Vec<String>> {
     });
     let not: Vec<String> = not.collect();
     Err(vec![format!(
-        "`now`: only {} more nodes can be powered on, not {wanted}: {}",
+        "only {} more nodes can be powered on, not {wanted}: {}",
         moves.on.len(),
         not.join(", ")
     )])
@@ -388,7 +408,7 @@ fn warnings(found: &Found, change: &ScaleChange, wish: Wish) -> Vec<String> {
         warnings.push("pods of DaskHub move to other nodes: the hub is away meanwhile".to_owned());
     }
     let stays_on = usize::try_from(change.after.min_free).unwrap_or(usize::MAX);
-    if let (Some(_), Some(idle)) = (wish.now, found.idle_s)
+    if let (Some(_), Some(idle)) = (wish.on_beside(0), found.idle_s)
         && change.moves.on.len() > stays_on
     {
         warnings.push(format!(
@@ -473,6 +493,7 @@ mod tests {
             max: None,
             min_free: None,
             now,
+            at_least: None,
             force,
         }
     }
@@ -493,6 +514,16 @@ mod tests {
             let names = |numbers: Vec<usize>| numbers.into_iter().map(name).collect::<Vec<_>>();
             let moved = moves(&found(5), wish(Some(now), false)).unwrap();
             assert_eq!((moved.on, moved.off), (names(on), names(off)), "{now}");
+        }
+        // Of more than enough none goes.
+        for (at_least, on) in [(2, vec![]), (5, vec![4, 5])] {
+            let at_least = Wish {
+                at_least: Some(at_least),
+                ..wish(None, false)
+            };
+            let moved = moves(&found(5), at_least).unwrap();
+            let on: Vec<NodeName> = on.into_iter().map(name).collect();
+            assert_eq!((moved.on, moved.off), (on, Vec::new()));
         }
         // Those beyond the maximum go, whoever uses them.
         let moved = moves(&found(2), wish(None, false)).unwrap();
