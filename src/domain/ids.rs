@@ -95,6 +95,10 @@ uuid_id!(
     ScheduleId
 );
 uuid_id!(
+    /// One event: a course on a cluster.
+    EventId
+);
+uuid_id!(
     /// One log that is followed.
     LogViewId
 );

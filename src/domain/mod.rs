@@ -15,6 +15,7 @@ pub mod deploy;
 pub mod diagnosis;
 pub mod dns;
 pub mod email;
+pub mod event;
 pub mod health;
 pub mod ids;
 pub mod links;

@@ -10,7 +10,7 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{ClusterId, DiscordChannelId, DiscordUserId, PlanId, ScheduleId};
+use crate::domain::ids::{ClusterId, DiscordChannelId, DiscordUserId, EventId, PlanId, ScheduleId};
 use crate::domain::time::{TimeError, parse_time};
 
 /// How many schedules there may be at once.
@@ -162,17 +162,21 @@ impl When {
 
     /// A time in the zone and in UTC.
     pub fn in_words(&self, at: DateTime<Utc>) -> String {
-        let there = at.with_timezone(&self.zone);
-        if self.zone == Tz::UTC {
-            return there.format("%a %Y-%m-%d %H:%M UTC").to_string();
-        }
-        format!(
-            "{} {} ({} UTC)",
-            there.format("%a %Y-%m-%d %H:%M"),
-            self.zone,
-            at.format("%H:%M")
-        )
+        in_zone(at, self.zone)
     }
+}
+
+/// A time in a zone and in UTC, for people.
+pub fn in_zone(at: DateTime<Utc>, zone: Tz) -> String {
+    let there = at.with_timezone(&zone);
+    if zone == Tz::UTC {
+        return there.format("%a %Y-%m-%d %H:%M UTC").to_string();
+    }
+    format!(
+        "{} {zone} ({} UTC)",
+        there.format("%a %Y-%m-%d %H:%M"),
+        at.format("%H:%M")
+    )
 }
 
 /// What is to be recorded, as the plan of a schedule keeps it.

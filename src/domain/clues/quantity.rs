@@ -41,13 +41,15 @@ pub fn bytes(text: &str) -> Option<u64> {
 fn decimal(text: &str, factor: u64) -> Option<u64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let whole: u64 = whole.parse().ok()?;
-    let mut sum = whole.checked_mul(factor)?;
-    let mut place = factor;
-    for digit in part.chars() {
-        place /= 10;
-        sum = sum.checked_add(place.checked_mul(digit.to_digit(10)?.into())?)?;
+    if !part.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
     }
-    Some(sum)
+    // More digits than that make no difference.
+    let part = part.get(..part.len().min(18))?;
+    let places = u32::try_from(part.len()).ok()?;
+    let part = format!("0{part}").parse::<u128>().ok()? * u128::from(factor);
+    let part = u64::try_from(part / 10_u128.pow(places)).ok()?;
+    whole.checked_mul(factor)?.checked_add(part)
 }
 
 /// An amount of memory for people, such as `31.3 GiB`.

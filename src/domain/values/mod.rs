@@ -9,6 +9,7 @@
 //! only [`DaskhubValues::render`] shows them.
 
 pub mod change;
+pub mod need;
 pub mod python;
 pub mod schema;
 pub mod secrets;
