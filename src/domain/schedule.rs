@@ -234,6 +234,8 @@ pub struct Schedule {
     pub last_plan: Option<PlanId>,
     /// How the last run went, if it did not start.
     pub last_result: Option<String>,
+    /// The event for which it runs, whose lock does not hold for it.
+    pub event: Option<EventId>,
 }
 
 impl Schedule {

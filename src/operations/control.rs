@@ -82,7 +82,12 @@ impl Control {
             return Ok(Controlled::NoSuchOperation);
         };
         let command = self.catalogue.get(&found.command);
-        if let Some(lock) = lock_against(&self.store, command, &found.target).await? {
+        let event = match found.plan {
+            Some(plan) => self.store.event_of_plan(plan).await?,
+            None => None,
+        };
+        let target = (found.target.as_str(), event);
+        if let Some(lock) = lock_against(&self.store, command, target).await? {
             return Ok(Controlled::NotPossible {
                 state: found.state,
                 hint: lock.refusal(&found.target),

@@ -7,7 +7,7 @@ use crate::approvals::{Approvals, Decision};
 use crate::commands::{Catalogue, Command};
 use crate::domain::cluster::NewCluster;
 use crate::domain::deploy::DeployOptions;
-use crate::domain::ids::{ClusterId, OperationId, PlanId};
+use crate::domain::ids::{ClusterId, EventId, OperationId, PlanId};
 use crate::domain::lock::Lock;
 use crate::domain::names::ClusterName;
 use crate::domain::plan::{Plan, PlanState};
@@ -106,13 +106,10 @@ impl Starter {
             Some(runbook) => Duration::from_secs(runbook.time_limit_s),
             None => self.time_limit(command)?,
         };
-        if let Some(lock) = lock_against(
-            &self.store,
-            self.catalogue.get(command),
-            &plan.essence.target,
-        )
-        .await?
-        {
+        let event = self.store.event_of_plan(plan.id).await?;
+        let known = self.catalogue.get(command);
+        let target = (plan.essence.target.as_str(), event);
+        if let Some(lock) = lock_against(&self.store, known, target).await? {
             let why = lock.refusal(&plan.essence.target);
             return self.void(plan, &why).await;
         }
@@ -186,16 +183,16 @@ impl Starter {
 }
 
 /// The lock that is in the way of a command on a target; a command that is not known any more goes
-/// under none.
+/// under none, and what runs for an event goes under the event's.
 pub(crate) async fn lock_against(
     store: &Store,
     command: Option<&Command>,
-    target: &str,
+    (target, event): (&str, Option<EventId>),
 ) -> Result<Option<Lock>, StoreError> {
     if command.is_some_and(Command::goes_under_lock) {
         return Ok(None);
     }
-    store.lock_on(target).await
+    store.lock_on(target, event).await
 }
 
 /// The id of the operation that an undo plan is about.

@@ -27,7 +27,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::commands::value::Options;
 use crate::commands::{Catalogue, Command};
 use crate::domain::cluster::{Cluster, Phase};
-use crate::domain::ids::{DiscordChannelId, PlanId};
+use crate::domain::ids::{DiscordChannelId, EventId, PlanId};
 use crate::domain::names::HostName;
 use crate::domain::person::Person;
 use crate::domain::plan::{Plan, PlanContent, PlanDigest, PlanEssence, PlanFile, PlanState};
@@ -141,7 +141,7 @@ impl Planner {
             )]));
         }
         let draft = match self.draft(command, options, requester).await? {
-            Ok(draft) => self.unless_locked(command, draft).await?,
+            Ok(draft) => self.unless_locked(command, draft, None).await?,
             Err(problems) => Err(problems),
         };
         match draft {
@@ -208,13 +208,15 @@ impl Planner {
         }
     }
 
-    /// The draft, unless its target is locked against it.
+    /// The draft, unless its target is locked against it; the lock of the event for which it is
+    /// made does not count.
     async fn unless_locked(
         &self,
         command: &Command,
         draft: Draft,
+        event: Option<EventId>,
     ) -> Result<Result<Draft, Vec<String>>, PlanError> {
-        let lock = lock_against(&self.store, Some(command), &draft.target).await?;
+        let lock = lock_against(&self.store, Some(command), (&draft.target, event)).await?;
         Ok(match lock {
             Some(lock) => Err(vec![lock.refusal(&draft.target)]),
             None => Ok(draft),

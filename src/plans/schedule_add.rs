@@ -279,7 +279,10 @@ impl Planner {
         let command = inner.command;
         let draft = self.draft(command, &inner.options, requester).await?;
         let draft = match draft {
-            Ok(draft) => self.unless_locked(command, draft).await?,
+            Ok(draft) => {
+                let event = run.schedule.event;
+                self.unless_locked(command, draft, event).await?
+            }
             Err(problems) => Err(problems),
         };
         let draft = match draft {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::audit::{self, AuditEntry};
 use super::{Store, StoreError, doing, messages};
 use crate::domain::cluster::Cluster;
-use crate::domain::ids::{ClusterId, DiscordChannelId, DiscordUserId, LockId};
+use crate::domain::ids::{ClusterId, DiscordChannelId, DiscordUserId, EventId, LockId};
 use crate::domain::lock::Lock;
 use crate::domain::message::{MessageKind, Notice, Place};
 
@@ -128,11 +128,16 @@ impl Store {
         Ok(rows.into_iter().map(Lock::from).collect())
     }
 
-    /// The lock that holds now on the cluster of this name, the last to end if there are several.
+    /// The lock that holds now on the cluster of this name, the last to end if there are several;
+    /// that of an event does not count for what runs for this event.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn lock_on(&self, name: &str) -> Result<Option<Lock>, StoreError> {
+    pub async fn lock_on(
+        &self,
+        name: &str,
+        for_event: Option<EventId>,
+    ) -> Result<Option<Lock>, StoreError> {
         let row = sqlx::query_as!(
             Row,
             r#"select l.id as "id: LockId", cluster_id as "cluster_id: ClusterId", reason, starts_at,
@@ -140,9 +145,11 @@ impl Store {
                from locks l join clusters c on c.id = l.cluster_id
                where c.name = $1 and c.phase <> 'removed' and lifted_at is null
                  and starts_at <= $2 and ends_at > $2
+                 and ($3::uuid is null or event_id is distinct from $3)
                order by ends_at desc limit 1"#,
             name,
-            self.clock.now()
+            self.clock.now(),
+            for_event.map(EventId::as_uuid)
         )
         .fetch_optional(&self.pool)
         .await

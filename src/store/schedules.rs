@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use super::audit::{self, AuditEntry};
 use super::{Store, StoreError, doing, messages, plans, wake};
 use crate::domain::cluster::Phase;
-use crate::domain::ids::{ClusterId, DiscordChannelId, DiscordUserId, PlanId, ScheduleId};
+use crate::domain::ids::{ClusterId, DiscordChannelId, DiscordUserId, EventId, PlanId, ScheduleId};
 use crate::domain::message::{MessageKind, Notice, Place};
 use crate::domain::operation::Operation;
 use crate::domain::plan::{Plan, PlanFile};
@@ -41,6 +41,7 @@ struct Row {
     last_at: Option<DateTime<Utc>>,
     last_plan: Option<PlanId>,
     last_result: Option<String>,
+    event_id: Option<EventId>,
 }
 
 impl TryFrom<Row> for Schedule {
@@ -73,6 +74,7 @@ impl TryFrom<Row> for Schedule {
             last_at: row.last_at,
             last_plan: row.last_plan,
             last_result: row.last_result,
+            event: row.event_id,
         })
     }
 }
@@ -87,6 +89,18 @@ pub struct Run {
     /// Whether the cluster is there still.
     pub cluster: Phase,
     attempt: i32,
+}
+
+/// A schedule that is about to be kept.
+pub(super) struct NewSchedule<'a> {
+    /// Its id.
+    pub(super) id: ScheduleId,
+    /// What runs, and when.
+    pub(super) wish: &'a ScheduleWish,
+    /// The first run.
+    pub(super) next_at: Option<DateTime<Utc>>,
+    /// The event for which it runs.
+    pub(super) event: Option<EventId>,
 }
 
 /// Why a run does not start, for the rows and the channel.
@@ -120,43 +134,15 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut tx = self.begin().await?;
-        let open = count_open(&mut tx).await?;
-        let plan = operation.plan.map(PlanId::as_uuid);
-        let done = sqlx::query!(
-            "insert into schedules (id, cluster_id, plan_id, command, options, digest, whenever,
-                 reason, until, made_by, channel_id, made_at, next_at)
-             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
-             where $14 < $15::bigint
-             on conflict (id) do nothing",
-            id.as_uuid(),
-            operation.cluster.as_uuid(),
-            plan,
-            wish.command,
-            serde_json::json!(wish.options),
-            wish.digest,
-            wish.when,
-            wish.reason,
-            wish.until,
-            operation.requester.to_db(),
-            operation.channel.to_db(),
-            now,
+        let new = NewSchedule {
+            id,
+            wish,
             next_at,
-            open,
-            i64::try_from(MOST).unwrap_or(i64::MAX)
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(doing("kept a schedule"))?;
-        if done.rows_affected() == 0 {
+            event: None,
+        };
+        if !insert(&mut tx, now, operation, &new).await? {
             return Ok(self.schedule(id).await?.is_some());
         }
-        let details = serde_json::json!({
-            "cluster": operation.cluster, "command": wish.command, "options": wish.options,
-            "when": wish.when, "until": wish.until, "reason": wish.reason, "plan": operation.plan,
-        });
-        let by = operation.requester;
-        let entry = AuditEntry::by(by, "schedule.added", id.to_string(), details);
-        audit::append(&mut tx, now, entry).await?;
         wake(&mut tx).await?;
         tx.commit().await.map_err(doing("committed"))?;
         Ok(true)
@@ -252,7 +238,8 @@ impl Store {
             r#"select s.id as "id: ScheduleId", cluster_id as "cluster_id: ClusterId", c.name,
                    plan_id as "plan_id: PlanId", command, s.options, digest, whenever, reason, until,
                    made_by, channel_id, next_at, skip_at, skipped_by, last_at,
-                   last_plan as "last_plan: PlanId", last_result
+                   last_plan as "last_plan: PlanId", last_result,
+                   event_id as "event_id: EventId"
                from schedules s join clusters c on c.id = s.cluster_id where s.id = $1"#,
             id.as_uuid()
         )
@@ -273,7 +260,8 @@ impl Store {
             r#"select s.id as "id: ScheduleId", cluster_id as "cluster_id: ClusterId", c.name,
                    plan_id as "plan_id: PlanId", command, s.options, digest, whenever, reason, until,
                    made_by, channel_id, next_at, skip_at, skipped_by, last_at,
-                   last_plan as "last_plan: PlanId", last_result
+                   last_plan as "last_plan: PlanId", last_result,
+                   event_id as "event_id: EventId"
                from schedules s join clusters c on c.id = s.cluster_id
                where next_at is not null
                  and ($1::text is null or c.name = $1 and c.phase <> 'removed')
@@ -337,7 +325,8 @@ impl Store {
             r#"select s.id as "id: ScheduleId", cluster_id as "cluster_id: ClusterId", c.name,
                    plan_id as "plan_id: PlanId", command, s.options, digest, whenever, reason, until,
                    made_by, channel_id, next_at, skip_at, skipped_by, last_at,
-                   last_plan as "last_plan: PlanId", last_result
+                   last_plan as "last_plan: PlanId", last_result,
+                   event_id as "event_id: EventId"
                from schedules s join clusters c on c.id = s.cluster_id
                where next_at <= $1 and next_at >= $2 and announced_for is distinct from next_at
                order by next_at limit 1 for update of s skip locked"#,
@@ -481,6 +470,56 @@ impl Store {
         audit::append(&mut tx, now, entry).await?;
         tx.commit().await.map_err(doing("committed"))
     }
+}
+
+/// Keeps a schedule with its audit row; false if it is kept already, or there are as many as there
+/// may be.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+    operation: &Operation,
+    new: &NewSchedule<'_>,
+) -> Result<bool, StoreError> {
+    let open = count_open(connection).await?;
+    let wish = new.wish;
+    let done = sqlx::query!(
+        "insert into schedules (id, cluster_id, plan_id, command, options, digest, whenever,
+             reason, until, made_by, channel_id, made_at, next_at, event_id)
+         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
+         where $15 < $16::bigint
+         on conflict (id) do nothing",
+        new.id.as_uuid(),
+        operation.cluster.as_uuid(),
+        operation.plan.map(PlanId::as_uuid),
+        wish.command,
+        serde_json::json!(wish.options),
+        wish.digest,
+        wish.when,
+        wish.reason,
+        wish.until,
+        operation.requester.to_db(),
+        operation.channel.to_db(),
+        now,
+        new.next_at,
+        new.event.map(EventId::as_uuid),
+        open,
+        i64::try_from(MOST).unwrap_or(i64::MAX)
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("kept a schedule"))?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let details = serde_json::json!({
+        "cluster": operation.cluster, "command": wish.command, "options": wish.options,
+        "when": wish.when, "until": wish.until, "reason": wish.reason, "plan": operation.plan,
+        "event": new.event,
+    });
+    let (by, subject) = (operation.requester, new.id.to_string());
+    let entry = AuditEntry::by(by, "schedule.added", subject, details);
+    audit::append(connection, now, entry).await?;
+    Ok(true)
 }
 
 /// How many schedules are not over; nobody adds one until the transaction ends.
