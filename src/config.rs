@@ -15,6 +15,7 @@ mod checks;
 mod documents;
 mod environment;
 mod keys;
+mod scheduled;
 mod secrets;
 mod sections;
 
@@ -28,11 +29,12 @@ use serde::de::DeserializeOwned;
 
 pub use documents::{example_env, example_toml, reference};
 pub use environment::environment;
+pub use scheduled::{Events, Schedules};
 pub use secrets::{MAX_SECRET_BYTES, SecretError, SecretSource};
 pub use sections::{
     Checkin, CloudCredential, CloudKind, Commands, Database, Discord, Dns, Frontend, Helm, Hub,
-    HubScheme, Im, Issuers, Log, LogFormat, Operations, Schedules, Sealing, SealingKey, Templates,
-    Token, Vo, Watch, Web,
+    HubScheme, Im, Issuers, Log, LogFormat, Operations, Sealing, SealingKey, Templates, Token, Vo,
+    Watch, Web,
 };
 
 /// The longest configuration file, in bytes.
@@ -73,6 +75,8 @@ pub struct Config {
     pub watch: Watch,
     /// What runs by itself.
     pub schedules: Schedules,
+    /// Courses.
+    pub events: Events,
     /// A site's own commands.
     pub commands: Commands,
     /// Logging.
@@ -176,6 +180,7 @@ impl Config {
             token: section(&mut table, "token", problems),
             watch: section(&mut table, "watch", problems),
             schedules: section(&mut table, "schedules", problems),
+            events: section(&mut table, "events", problems),
             commands: section(&mut table, "commands", problems),
             log: section(&mut table, "log", problems),
         };

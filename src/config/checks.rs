@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, error::Error, ops::RangeInclusive};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use super::{Config, ConfigProblem, Watch, keys::KEYS, sections::CloudKind};
+use super::{Config, ConfigProblem, Events, Watch, keys::KEYS, sections::CloudKind};
 use crate::domain::{alert::AlertKind, email::is_email, person::Role};
 
 /// An error and its causes in one line.
@@ -51,6 +51,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<ConfigProblem>) {
     check_urls(config, problems);
     check_ranges(config, problems);
     check_watch_ranges(&config.watch, problems);
+    check_event_ranges(&config.events, problems);
     check_names(config, problems);
     check_im(config, problems);
     check_sealing(config, problems);
@@ -155,6 +156,27 @@ fn check_ranges(config: &Config, problems: &mut Vec<ConfigProblem>) {
             "schedules.late_at_most_s",
             config.schedules.late_at_most.as_secs(),
             1..=86_400,
+        ),
+    ];
+    check_numbers(&numbers, problems);
+}
+
+fn check_event_ranges(events: &Events, problems: &mut Vec<ConfigProblem>) {
+    let numbers = [
+        (
+            "events.scale_up_before_s",
+            events.scale_up_before.as_secs(),
+            60..=86_400,
+        ),
+        (
+            "events.people_come_within_s",
+            events.people_come_within.as_secs(),
+            0..=86_400,
+        ),
+        (
+            "events.scale_down_after_s",
+            events.scale_down_after.as_secs(),
+            0..=86_400,
         ),
     ];
     check_numbers(&numbers, problems);

@@ -504,6 +504,24 @@ pub(crate) const KEYS: &[Key] = &[
         "seconds",
         "How late a scheduled run may start when the bot was away, 1 to 86400; a later one is left out and told.",
     ),
+    number(
+        "events.scale_up_before_s",
+        "1800",
+        "seconds",
+        "How long before an event its worker nodes are powered on, 60 to 86400; a node takes some minutes to boot and to pull the image.",
+    ),
+    number(
+        "events.people_come_within_s",
+        "1800",
+        "seconds",
+        "How long after its start an event's worker nodes are kept on for people who come, 0 to 86400; then CLUES gives back those that are idle.",
+    ),
+    number(
+        "events.scale_down_after_s",
+        "3600",
+        "seconds",
+        "How long after an event the cluster's maximum goes back to what it was, 0 to 86400; a server that is still used on a node that is to go keeps it from that.",
+    ),
     unset(
         "commands.dir",
         Form::Text,

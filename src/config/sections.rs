@@ -12,10 +12,9 @@ use crate::domain::{
     ids::{DiscordChannelId, DiscordRoleId},
     names::HostName,
     person::Role,
-    schedule::ScheduleTimes,
 };
 
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(super) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     u64::deserialize(deserializer).map(Duration::from_secs)
 }
 
@@ -538,38 +537,6 @@ impl Default for Watch {
             escalate_after: Duration::from_mins(30),
             again_after: Duration::from_hours(4),
             off: Vec::new(),
-        }
-    }
-}
-
-/// `[schedules]`: what runs by itself.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Schedules {
-    /// How long before a run the channel is told.
-    #[serde(rename = "announce_before_s", deserialize_with = "seconds")]
-    pub announce_before: Duration,
-    /// How late a run may start.
-    #[serde(rename = "late_at_most_s", deserialize_with = "seconds")]
-    pub late_at_most: Duration,
-}
-
-impl Schedules {
-    /// The same for other parts.
-    pub fn times(&self) -> ScheduleTimes {
-        ScheduleTimes {
-            announce_before: self.announce_before,
-            late_at_most: self.late_at_most,
-        }
-    }
-}
-
-impl Default for Schedules {
-    fn default() -> Self {
-        let times = ScheduleTimes::default();
-        Self {
-            announce_before: times.announce_before,
-            late_at_most: times.late_at_most,
         }
     }
 }
