@@ -209,6 +209,7 @@ fn chat_parts(
         known_charts: config.helm.known_versions.clone(),
         domains: config.dns.domains.clone(),
         schedules: config.schedules.times(),
+        events: config.events.times(),
     };
     let planner = Planner::new(
         store.clone(),

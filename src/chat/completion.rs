@@ -111,6 +111,18 @@ async fn choices(
             });
             named.collect()
         }
+        Some(Complete::Events) => {
+            let events = shared.parts.store.events(None).await?;
+            let named = events.iter().map(|event| {
+                let short = event.id.short();
+                let day = event.starts_at.format("%Y-%m-%d");
+                (
+                    format!("{short} {} {day} {}", event.name, event.reason),
+                    short,
+                )
+            });
+            named.collect()
+        }
         Some(source) => as_choices(shared.parts.plans.complete(source, typed, so_far).await),
         None => as_choices(spec.choices.clone()),
     };

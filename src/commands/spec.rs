@@ -85,6 +85,8 @@ pub enum Complete {
     Schedules,
     /// Alerts that are not over.
     Alerts,
+    /// Events that run or are to come.
+    Events,
     /// The clouds of the configuration.
     Credentials,
     /// The images that IM knows at the chosen cloud.
@@ -104,7 +106,8 @@ pub enum Complete {
 impl Complete {
     /// The words that may stand in a command file.
     pub const ALLOWED: &'static str = "clusters, hosts, operations, credentials, site-images, \
-        schedules, alerts, chart-versions, commands, values-paths, nodes, template:<input>";
+        schedules, alerts, events, chart-versions, commands, values-paths, nodes, \
+        template:<input>";
 }
 
 impl FromStr for Complete {
@@ -117,6 +120,7 @@ impl FromStr for Complete {
             "operations" => Ok(Self::Operations),
             "schedules" => Ok(Self::Schedules),
             "alerts" => Ok(Self::Alerts),
+            "events" => Ok(Self::Events),
             "credentials" => Ok(Self::Credentials),
             "site-images" => Ok(Self::SiteImages),
             "chart-versions" => Ok(Self::ChartVersions),

@@ -21,7 +21,7 @@ use crate::services::kubernetes::{Kubernetes, KubernetesError, NodeState, PodSta
 /// How long an outside system may take before it is said to be unknown.
 const LOOK_LIMIT: Duration = Duration::from_secs(8);
 
-/// How many locks and schedules of a cluster are listed.
+/// How many locks, schedules and events of a cluster are listed.
 const LISTED: usize = 3;
 
 /// The bot's own token lives about an hour and something outside renews it in time; one that ends
@@ -102,14 +102,7 @@ impl Looks {
         if let Some(lines) = firing(&alerts) {
             report = report.field("Alerts", lines);
         }
-        for lock in self.store.locks(cluster.id).await? {
-            report = report.field("Lock", lock.in_words(now));
-        }
-        let schedules = self.store.schedules(Some(name)).await?;
-        if !schedules.is_empty() {
-            let lines: Vec<String> = schedules.iter().take(LISTED).map(scheduled).collect();
-            report = report.field("Schedules", lines.join("\n"));
-        }
+        report = self.planned(&cluster, report).await?;
         if let Some(open) = open {
             report = report.field(
                 "Open operation",
@@ -123,6 +116,27 @@ impl Looks {
         }
         report.chart = Some(self.chart(&cluster, now, inside.now).await?);
         Ok(Some(report))
+    }
+
+    /// What is known of the time to come: events, locks, what runs by itself.
+    async fn planned(&self, cluster: &Cluster, mut report: Report) -> Result<Report, LookError> {
+        let now = self.store.clock().now();
+        let name = cluster.name.as_str();
+        let events = self.store.events(Some(name)).await?;
+        if !events.is_empty() {
+            let lines = events.iter().take(LISTED).map(|event| event.in_words(now));
+            let lines: Vec<String> = lines.collect();
+            report = report.field("Events", lines.join("\n"));
+        }
+        for lock in self.store.locks(cluster.id).await? {
+            report = report.field("Lock", lock.in_words(now));
+        }
+        let schedules = self.store.schedules(Some(name)).await?;
+        if !schedules.is_empty() {
+            let lines: Vec<String> = schedules.iter().take(LISTED).map(scheduled).collect();
+            report = report.field("Schedules", lines.join("\n"));
+        }
+        Ok(report)
     }
 
     /// The last hours, with what was just seen.
@@ -156,9 +170,13 @@ impl Looks {
         }
         let now = self.store.clock().now();
         let schedules = self.store.schedules(None).await?;
+        let events = self.store.events(None).await?;
         let mut lines = Vec::new();
         for cluster in &clusters {
             lines.push(line(cluster));
+            let its = events.iter().filter(|one| one.cluster == cluster.id);
+            let its = its.take(LISTED);
+            lines.extend(its.map(|event| format!("  🎓 {}", event.in_words(now))));
             let locks = self.store.locks(cluster.id).await?;
             let locks = locks.iter().take(LISTED);
             lines.extend(locks.map(|lock| format!("  🔒 {}", lock.in_words(now))));

@@ -28,8 +28,8 @@ impl Planner {
             Complete::Hosts => self.hosts().await,
             Complete::Operations => self.operations().await,
             Complete::Schedules => self.schedules().await,
-            // `chat` completes alerts, with their titles.
-            Complete::Alerts => Vec::new(),
+            // `chat` completes these with their titles.
+            Complete::Alerts | Complete::Events => Vec::new(),
             Complete::Credentials => self.services.settings.credential_names(),
             Complete::SiteImages => self.site_images(so_far.get("credential")).await,
             Complete::ChartVersions => self.settings.known_charts.clone(),

@@ -10,6 +10,7 @@ mod completion;
 mod deploy;
 mod destroy;
 mod dns_update;
+mod event;
 mod flavor_set;
 mod nodes;
 mod owners;
@@ -27,6 +28,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::commands::value::Options;
 use crate::commands::{Catalogue, Command};
 use crate::domain::cluster::{Cluster, Phase};
+use crate::domain::event::{EVENT_COMMAND, EventTimes, EventWish};
 use crate::domain::ids::{DiscordChannelId, EventId, PlanId};
 use crate::domain::names::HostName;
 use crate::domain::person::Person;
@@ -82,6 +84,8 @@ pub struct PlanSettings {
     pub domains: Vec<HostName>,
     /// When people are told of a run of a schedule.
     pub schedules: ScheduleTimes,
+    /// When clusters are scaled for events.
+    pub events: EventTimes,
 }
 
 /// Makes plans.
@@ -167,6 +171,7 @@ impl Planner {
             "destroy" => self.draft_destroy(command, options).await?,
             UNDO_COMMAND => self.draft_undo(options).await?,
             "dns update" => self.draft_dns_update(command, options).await?,
+            EVENT_COMMAND => self.draft_event(command, options, requester).await?,
             "flavor set" => self.draft_flavor_set(command, options).await?,
             "nodes disable" | "nodes enable" | "nodes off" | "nodes on" | "nodes replace"
             | "nodes reset" => self.draft_nodes(command, options).await?,
@@ -274,8 +279,7 @@ impl Planner {
             command: command.name(),
         };
         let approvals = command.approvals.as_ref().ok_or_else(no_plan)?;
-        let scheduled: Option<ScheduleWish> = serde_json::from_value(draft.options.clone()).ok();
-        let scheduled = scheduled.and_then(|wish| self.catalogue.get(&wish.command));
+        let scheduled = runs_of(&draft.options).and_then(|run| self.catalogue.get(&run.command));
         let inner = scheduled.and_then(|inner| inner.approvals.as_ref());
         let rule = schedule_add::rule(approvals, &command.name(), inner);
         let now = self.store.clock().now();
@@ -308,4 +312,13 @@ impl Planner {
         let remind_at = approvals.remind_after.map(|after| now + delta(after));
         Ok((plan, remind_at))
     }
+}
+
+/// What runs by itself once a plan is approved; the first of it, since an event's runs are alike.
+fn runs_of(options: &serde_json::Value) -> Option<ScheduleWish> {
+    if let Ok(wish) = serde_json::from_value(options.clone()) {
+        return Some(wish);
+    }
+    let event: EventWish = serde_json::from_value(options.clone()).ok()?;
+    event.runs.into_iter().next()
 }

@@ -11,6 +11,7 @@ use crate::commands::options::parse_options;
 use crate::commands::typed::parse_typed;
 use crate::commands::value::{Options, RawValue};
 use crate::commands::{Approvals, Command};
+use crate::domain::event::EVENT_COMMAND;
 use crate::domain::person::Person;
 use crate::domain::plan::{ApprovalRule, PlanContent, PlanDigest, PlanEssence};
 use crate::domain::schedule::{LONGEST, MOST, SCHEDULE_COMMAND, ScheduleWish, When, typed};
@@ -20,13 +21,13 @@ use crate::store::schedules::Run;
 const SHOWN: usize = 3;
 
 /// A command that may run by itself, and its options.
-struct Inner<'a> {
+pub(super) struct Inner<'a> {
     /// The command.
-    command: &'a Command,
+    pub(super) command: &'a Command,
     /// Its options, checked.
-    options: Options,
+    pub(super) options: Options,
     /// Of command, options and steps.
-    digest: String,
+    pub(super) digest: String,
 }
 
 /// What people are asked for who schedule a command.
@@ -40,7 +41,7 @@ struct Wished<'a> {
 impl Planner {
     /// Reads a command that is to run by itself, the same way as when a person types it; what is
     /// wrong with it is for people.
-    fn schedulable<'a>(
+    pub(super) fn schedulable<'a>(
         &'a self,
         command: &'a Command,
         given: &BTreeMap<String, String>,
@@ -307,11 +308,15 @@ impl Planner {
     }
 }
 
-/// Who must agree to a schedule: whoever must agree to its command, and no fewer than its own file
-/// says. Nobody forces a schedule, since nobody would review its runs.
+/// Who must agree to a schedule or an event: whoever must agree to its command, and no fewer than
+/// its own file says. Nobody forces one, since nobody would review its runs.
 pub(super) fn rule(own: &Approvals, name: &str, inner: Option<&Approvals>) -> ApprovalRule {
     let shown = match inner {
-        Some(inner) if name == SCHEDULE_COMMAND && !inner.from.is_empty() => inner,
+        Some(inner)
+            if [SCHEDULE_COMMAND, EVENT_COMMAND].contains(&name) && !inner.from.is_empty() =>
+        {
+            inner
+        }
         Some(_) | None => own,
     };
     ApprovalRule {

@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::Days;
 use pangeo_bot::commands::Catalogue;
+use pangeo_bot::domain::clock::Clock;
 use pangeo_bot::operations::start;
 use sandbox::discord::Message;
 use sandbox::faults::On;
@@ -147,6 +149,13 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let view = scene.world.im.infrastructure(&format!("pangeo-{name}"));
             scene.world.im.let_act(&view.unwrap().id, "zoe");
             let typed = format!("/pangeo owners remove name:{name} account:zoe");
+            ana.runs(&typed).await.answer().await
+        }
+        "event plan" => {
+            let day = Clock::system().now().date_naive() + Days::new(30);
+            let typed = format!(
+                "/pangeo event plan name:{name} start:\"{day} 09:00\" end:\"{day} 17:00\" people:9"
+            );
             ana.runs(&typed).await.answer().await
         }
         "values adopt" => {

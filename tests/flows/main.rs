@@ -9,6 +9,7 @@ mod deploy;
 mod destroy;
 mod dns;
 mod effects;
+mod event;
 mod every_command;
 mod every_step;
 mod failures;

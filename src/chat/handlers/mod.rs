@@ -14,6 +14,8 @@ mod destroy;
 mod diagnose;
 mod dns_check;
 mod dns_set_secret;
+mod event_cancel;
+mod event_list;
 mod flavor_show;
 mod help;
 mod list;
@@ -188,6 +190,8 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "checkin sheet" => checkin_sheet::run(&call),
         "diagnose" => diagnose::run(call).await,
         "dns check" => dns_check::run(call).await,
+        "event cancel" => event_cancel::run(call).await,
+        "event list" => event_list::run(call).await,
         "flavor show" => flavor_show::run(call).await,
         "help" => help::run(&call),
         "list" => list::run(call).await,

@@ -12,6 +12,7 @@ pub(crate) mod alert;
 pub(crate) mod answers;
 pub(crate) mod audit;
 pub(crate) mod diagnosis;
+pub(crate) mod events;
 pub(crate) mod follow;
 pub(crate) mod lists;
 pub(crate) mod logs;

@@ -29,6 +29,7 @@ mod point_dns_name;
 mod power_off_nodes;
 mod power_on_nodes;
 mod reconfigure;
+mod record_event;
 mod record_revision;
 mod record_schedule;
 mod record_worker_counts;
@@ -86,6 +87,7 @@ impl Registry {
             Box::new(power_on_nodes::PowerOnNodes),
             Box::new(record_worker_counts::RecordWorkerCounts),
             Box::new(record_schedule::RecordSchedule),
+            Box::new(record_event::RecordEvent),
             Box::new(switch_node::SwitchNode::ENABLE),
             Box::new(switch_node::SwitchNode::DISABLE),
             Box::new(switch_node::SwitchNode::RESET),
