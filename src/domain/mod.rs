@@ -6,6 +6,7 @@
 //! **Invariant:** no I/O. Nothing here opens a file, a socket or reads the clock; the time comes
 //! in as an argument or through [`clock::Clock`].
 
+pub mod adoption;
 pub mod alert;
 pub mod approval;
 pub mod clock;

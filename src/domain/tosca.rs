@@ -11,6 +11,7 @@
 //! IM does not enforce `valid_values`, so [`Template::problems`] does.
 
 mod counts;
+mod described;
 mod fill;
 mod inputs;
 
@@ -18,6 +19,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 pub use counts::{CountsError, Stored};
+pub use described::Described;
 pub use fill::{ToscaSecrets, infrastructure_name};
 pub use inputs::Input;
 
