@@ -83,7 +83,7 @@ pub struct Cluster {
     pub created_at: DateTime<Utc>,
 }
 
-/// A cluster that an approved plan is about to create.
+/// A cluster that an approved plan is about to take into the inventory.
 #[derive(Clone, Debug)]
 pub struct NewCluster {
     /// Its name.
@@ -100,6 +100,8 @@ pub struct NewCluster {
     pub ends_on: Option<NaiveDate>,
     /// The Kubernetes version asked for.
     pub kubernetes_version: Option<String>,
+    /// The options of a deployment, as JSON; empty if they are not known.
+    pub options: serde_json::Value,
 }
 
 /// One recorded revision of a cluster's release.

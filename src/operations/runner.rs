@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::error::StepError;
-use super::start::DEPLOY_COMMAND;
+use super::start::brings_cluster;
 use super::steps::Registry;
 use super::{Progress, Services, Step, StepContext, Undo, Waker};
 use crate::domain::cluster::Phase;
@@ -256,8 +256,8 @@ impl Runner {
             StepState::Pending | StepState::Undone | StepState::Left => false,
         });
         let Some(row) = row else {
-            // Only what created the cluster takes it away.
-            let phase = (operation.command == DEPLOY_COMMAND).then_some(Phase::Removed);
+            // Only what brought the cluster takes it away.
+            let phase = brings_cluster(&operation.command).then_some(Phase::Removed);
             return Ok(Next::Rest(Rest::Ended(OperationState::Undone), phase));
         };
         if let Some(stop) = self.must_stop(operation, row) {

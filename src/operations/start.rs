@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::steps;
 use crate::approvals::{Approvals, Decision};
 use crate::commands::{Catalogue, Command};
+use crate::domain::adoption::Adoption;
 use crate::domain::cluster::NewCluster;
 use crate::domain::deploy::DeployOptions;
 use crate::domain::ids::{ClusterId, EventId, OperationId, PlanId};
 use crate::domain::lock::Lock;
-use crate::domain::names::ClusterName;
 use crate::domain::plan::{Plan, PlanState};
 use crate::domain::runbook::Runbook;
 use crate::domain::token::{EVERY_CLUSTER, RenewOptions};
@@ -19,8 +19,17 @@ use crate::store::{Store, StoreError};
 /// The command whose plans undo an operation.
 pub const UNDO_COMMAND: &str = "ops undo";
 
-/// The command that creates a cluster; all others are about one that is there.
+/// The command that creates a cluster.
 pub const DEPLOY_COMMAND: &str = "deploy";
+
+/// The command that takes a cluster that is there into the inventory.
+pub const ADOPT_COMMAND: &str = "adopt";
+
+/// Whether a command brings a cluster into the inventory, and its undo takes it out again; all
+/// others are about one that is in it.
+pub fn brings_cluster(command: &str) -> bool {
+    [DEPLOY_COMMAND, ADOPT_COMMAND].contains(&command)
+}
 
 /// What became of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +135,7 @@ impl Starter {
                 return self.void(plan, &why).await;
             }
             match cluster {
-                _ if command == DEPLOY_COMMAND => {
+                _ if brings_cluster(command) => {
                     let new = new_cluster(plan)?;
                     self.store.start(plan, StartOn::New(&new), time_limit).await
                 }
@@ -206,22 +215,38 @@ fn undo_target(plan: &Plan) -> String {
 }
 
 fn new_cluster(plan: &Plan) -> Result<NewCluster, StartError> {
-    let options: DeployOptions =
-        serde_json::from_value(plan.essence.options.clone()).map_err(|source| {
-            StartError::Options {
-                plan: plan.id,
-                source,
-            }
-        })?;
-    let name: &ClusterName = &options.name;
+    let unreadable = |source| StartError::Options {
+        plan: plan.id,
+        source,
+    };
+    let options = plan.essence.options.clone();
+    if plan.essence.command == ADOPT_COMMAND {
+        let adoption: Adoption = serde_json::from_value(options).map_err(unreadable)?;
+        let deployed = adoption.deployed.as_ref().map(serde_json::to_value);
+        return Ok(NewCluster {
+            name: adoption.name,
+            host: adoption.host,
+            owner: adoption.owner,
+            purpose: adoption.purpose,
+            contact: adoption.contact,
+            ends_on: adoption.ends_on,
+            kubernetes_version: adoption.kubernetes_version,
+            options: deployed
+                .transpose()
+                .map_err(unreadable)?
+                .unwrap_or_else(|| serde_json::json!({})),
+        });
+    }
+    let deploy: DeployOptions = serde_json::from_value(options.clone()).map_err(unreadable)?;
     Ok(NewCluster {
-        name: name.clone(),
-        host: options.host.clone(),
+        name: deploy.name,
+        host: deploy.host,
         owner: plan.requester,
-        purpose: options.purpose.clone(),
-        contact: options.contact.clone(),
-        ends_on: options.ends_on,
-        kubernetes_version: options.kubernetes_version.clone(),
+        purpose: deploy.purpose,
+        contact: deploy.contact,
+        ends_on: deploy.ends_on,
+        kubernetes_version: deploy.kubernetes_version,
+        options,
     })
 }
 

@@ -84,7 +84,6 @@ pub(crate) async fn insert(
     connection: &mut PgConnection,
     now: chrono::DateTime<chrono::Utc>,
     new: &NewCluster,
-    options: &serde_json::Value,
 ) -> Result<ClusterId, StoreError> {
     let id = ClusterId::new();
     sqlx::query!(
@@ -98,7 +97,7 @@ pub(crate) async fn insert(
         new.purpose,
         new.contact,
         new.ends_on,
-        options,
+        new.options,
         new.kubernetes_version,
         now
     )
@@ -147,6 +146,18 @@ impl Store {
         Ok(clusters.into_iter().find(|cluster| cluster.host == *host))
     }
 
+    /// The cluster with this infrastructure that exists.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cluster_by_infrastructure(
+        &self,
+        id: &InfrastructureId,
+    ) -> Result<Option<Cluster>, StoreError> {
+        let mut clusters = self.clusters().await?.into_iter();
+        Ok(clusters.find(|cluster| cluster.infrastructure.as_ref() == Some(id)))
+    }
+
     /// The cluster with this id, also if it was removed.
     ///
     /// # Errors
@@ -190,7 +201,7 @@ impl Store {
     /// Writes what was learnt about a cluster.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`StoreError::Taken`] if another cluster that exists has the infrastructure.
     pub async fn learn_about_cluster(
         &self,
         id: ClusterId,
@@ -210,7 +221,17 @@ impl Store {
         )
         .execute(&self.pool)
         .await
-        .map_err(doing("wrote a cluster"))?;
+        .map_err(|source| {
+            let constraint = source
+                .as_database_error()
+                .and_then(|error| error.constraint());
+            match constraint {
+                Some("clusters_infrastructure_in_use") => StoreError::Taken {
+                    what: "infrastructure",
+                },
+                Some(_) | None => doing("wrote a cluster")(source),
+            }
+        })?;
         Ok(())
     }
 

@@ -62,10 +62,10 @@ pub enum StoreError {
     /// Another replica has taken the operation over; stop working on it.
     #[error("the operation was taken over by another attempt")]
     Fenced,
-    /// A cluster of this name or host exists.
+    /// A cluster of this name, host or infrastructure exists.
     #[error("a cluster with the same {what} exists")]
     Taken {
-        /// `name` or `host`.
+        /// `name`, `host` or `infrastructure`.
         what: &'static str,
     },
     /// The migrations do not apply.

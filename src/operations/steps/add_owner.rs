@@ -107,13 +107,14 @@ async fn add(context: &StepContext<'_>, wanted: &OwnerToAdd) -> Result<(), StepE
     let clock = context.store.clock();
     let facts = services.verified_token(&token, clock, NEEDED).await?;
     if facts.holder != wanted.holder {
-        return Err(changed_meanwhile("the token is another person's"));
+        return Err(changed_meanwhile(context, "the token is another person's"));
     }
     if services.may_act(&token, id).await? {
         return Ok(());
     }
     if services.owners(id).await? != wanted.before {
         return Err(changed_meanwhile(
+            context,
             "other accounts may act than the plan says",
         ));
     }

@@ -25,10 +25,13 @@ impl Step for CheckValues {
         let change: ValuesChange = context.options()?;
         let newest = context.cluster.revision;
         if newest != change.from {
-            return Err(changed_meanwhile(&format!(
-                "revision {newest} is the newest, the plan began with {}",
-                change.from
-            )));
+            return Err(changed_meanwhile(
+                context,
+                &format!(
+                    "revision {newest} is the newest, the plan began with {}",
+                    change.from
+                ),
+            ));
         }
         let running = unchanged(context, &change).await?;
         context
@@ -62,6 +65,7 @@ pub(super) async fn unchanged(
         return Ok(live.release.revision);
     }
     Err(changed_meanwhile(
+        context,
         "helm has other values than the plan saw; `/pangeo values drift` shows them",
     ))
 }

@@ -26,6 +26,7 @@ impl Step for ReplaceOwners {
         if now != [wanted.stays.clone()] {
             if now != wanted.before {
                 return Err(changed_meanwhile(
+                    context,
                     "other accounts may act than the plan says",
                 ));
             }

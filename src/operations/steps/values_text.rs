@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::render_values::rendered;
 use crate::domain::values::change::{Make, ValuesChange, digest_of_text};
-use crate::operations::start::DEPLOY_COMMAND;
+use crate::operations::start::{DEPLOY_COMMAND, brings_cluster};
 use crate::operations::values::{MakeError, live, make_text, text_of};
 use crate::operations::{StepContext, StepError};
 
@@ -50,6 +50,7 @@ pub(super) async fn values_text(context: &StepContext<'_>) -> Result<ValuesText,
     let text = make_text(&change.make, newest, target.as_ref(), &tree).map_err(of_make)?;
     if digest_of_text(text.expose_secret()) != change.to {
         return Err(changed_meanwhile(
+            context,
             "the values are not those that were approved",
         ));
     }
@@ -61,11 +62,14 @@ pub(super) async fn values_text(context: &StepContext<'_>) -> Result<ValuesText,
 }
 
 /// Somebody was quicker.
-pub(super) fn changed_meanwhile(what: &str) -> StepError {
-    StepError::needs_human(
-        format!("changed meanwhile: {what}"),
-        "leave this operation and run the command again for a new plan",
-    )
+pub(super) fn changed_meanwhile(context: &StepContext<'_>, what: &str) -> StepError {
+    // One that is left keeps the name of the cluster that it brought.
+    let hint = if brings_cluster(&context.operation.command) {
+        "undo this operation and run the command again for a new plan"
+    } else {
+        "leave this operation and run the command again for a new plan"
+    };
+    StepError::needs_human(format!("changed meanwhile: {what}"), hint)
 }
 
 fn of_make(error: MakeError) -> StepError {

@@ -52,7 +52,7 @@ impl Store {
             return Ok(Started::NotWaiting);
         }
         let cluster = match on {
-            StartOn::New(new) => clusters::insert(&mut tx, now, new, &plan.essence.options).await?,
+            StartOn::New(new) => clusters::insert(&mut tx, now, new).await?,
             StartOn::Existing(cluster) => cluster,
         };
         let id = insert_operation(&mut tx, now, plan, cluster, time_limit).await?;
