@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Context;
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -448,6 +449,23 @@ fn roll_back(cluster: &mut Cluster, to: Option<u32>) {
         updated: Utc::now(),
         ..target
     });
+}
+
+/// The first revision, installed by hand: it runs at once.
+pub(super) fn install_by_hand(
+    cluster: &mut Cluster,
+    version: &str,
+    values: &str,
+) -> anyhow::Result<()> {
+    let known = chart::VERSIONS.iter().find(|known| **known == version);
+    let prepared = Prepared {
+        version: known.with_context(|| format!("there is no chart {version}"))?,
+        values: values.to_owned(),
+    };
+    anyhow::ensure!(cluster.releases.is_empty(), "there is a release");
+    let number = begin(cluster, &prepared, "pending-install").unwrap_or_default();
+    end_well(cluster, number, true);
+    Ok(())
 }
 
 /// A revision that somebody installed by hand: it runs at once.

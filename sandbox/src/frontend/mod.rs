@@ -262,6 +262,23 @@ impl FrontEnds {
             .change(infrastructure, |cluster| helm::by_hand(cluster, values));
     }
 
+    /// Installs the release as a person at the front end would, without the bot.
+    ///
+    /// # Errors
+    /// When there is no such front end or chart, or a release is there.
+    pub fn install_by_hand(
+        &self,
+        infrastructure: &str,
+        version: &str,
+        values: &str,
+    ) -> anyhow::Result<()> {
+        self.shared
+            .change(infrastructure, |cluster| {
+                helm::install_by_hand(cluster, version, values)
+            })
+            .with_context(|| format!("no front end of {infrastructure}"))?
+    }
+
     /// The chart version whose custom resource definitions are installed.
     pub fn crds(&self, infrastructure: &str) -> Option<String> {
         self.shared

@@ -29,7 +29,8 @@ const MAX_BODY: usize = 8 * 1024 * 1024;
 type Shared = State<Arc<Inner>>;
 type Params = Query<HashMap<String, String>>;
 
-const TEMPLATES: [(&str, &str); 4] = [
+/// The templates that it serves, by name.
+pub(super) const TEMPLATES: [(&str, &str); 4] = [
     ("kubernetes.yaml", include_str!("templates/kubernetes.yaml")),
     (
         "kubernetes_elastic.yaml",

@@ -14,6 +14,7 @@
 mod answer;
 mod api;
 mod auth;
+mod by_hand;
 mod change;
 mod design;
 mod life;

@@ -11,6 +11,7 @@
 //! in it; [`bot::BotProcess`] runs the unmodified binary with them.
 
 pub mod bot;
+mod by_hand;
 mod causes;
 pub mod panel;
 mod ports;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+pub use by_hand::ByHand;
 pub use causes::StallCause;
 pub use settings::BotSettings;
 

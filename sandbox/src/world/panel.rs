@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use super::bot::BotProcess;
-use super::{World, stalls};
+use super::{ByHand, World, stalls};
 use crate::discord::WorldPanel;
 use crate::faults::{Fault, On};
 use crate::frontend::{HelmFault, SshDoor};
@@ -58,6 +58,7 @@ impl Panel {
             }
             "dns-abuse" => breaks(world.dns.faults(), Fault::answer(403, "abuse")),
             "dns-911" => breaks(world.dns.faults(), Fault::answer(200, "911")),
+            "by-hand" => return self.made_by_hand(&host(text("host"))?).await,
             "client-add" => {
                 let host = host(text("host"))?;
                 let id = format!("client-{host}");
@@ -103,6 +104,16 @@ impl Panel {
         let lifetime = chrono::Duration::hours(1);
         let token = self.world.checkin.mint_token(super::BOT_USER, lifetime)?;
         Ok(format!("an access token of {}: {token}", super::BOT_USER))
+    }
+
+    /// The howto, gone through without the bot.
+    async fn made_by_hand(&self, host: &str) -> anyhow::Result<String> {
+        let name = host.split('.').next().unwrap_or(host);
+        let user = super::BOT_USER;
+        let id = self.world.make_by_hand(ByHand { name, host, user }).await?;
+        Ok(format!(
+            "made by hand: {host}, infrastructure {id}; try /pangeo adopt name:{name} host:{host}"
+        ))
     }
 
     fn every_door(&self, door: SshDoor) -> anyhow::Result<()> {
@@ -248,6 +259,7 @@ const ACTIONS: &[(&str, &str, &str, bool, bool)] = &[
         true,
         false,
     ),
+    ("by-hand", "Make a cluster by hand", "Cloud", true, false),
     ("dns-abuse", "Dynamic DNS says abuse", "Names", false, true),
     ("dns-911", "Dynamic DNS says 911", "Names", false, true),
     ("quota-exhaust", "Exhaust the quota", "Cloud", false, true),
