@@ -138,7 +138,7 @@ mod tests {
         assert!(
             report
                 .to_string()
-                .contains(" commands: alerts ack, alerts list, ")
+                .contains(" commands: adopt, alerts ack, ")
         );
     }
 

@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** nothing outside is changed. Services are only asked.
 
+mod adopt;
 mod completion;
 mod deploy;
 mod destroy;
@@ -35,7 +36,7 @@ use crate::domain::person::Person;
 use crate::domain::plan::{Plan, PlanContent, PlanDigest, PlanEssence, PlanFile, PlanState};
 use crate::domain::schedule::{SCHEDULE_COMMAND, ScheduleTimes, ScheduleWish};
 use crate::operations::Services;
-use crate::operations::start::{DEPLOY_COMMAND, UNDO_COMMAND, lock_against};
+use crate::operations::start::{ADOPT_COMMAND, DEPLOY_COMMAND, UNDO_COMMAND, lock_against};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Store, StoreError};
 
@@ -167,6 +168,7 @@ impl Planner {
         let name = command.name();
         Ok(match name.as_str() {
             _ if command.is_runbook() => self.draft_runbook(command, options).await?,
+            ADOPT_COMMAND => self.draft_adopt(command, options, requester).await?,
             DEPLOY_COMMAND => self.draft_deploy(command, options).await?,
             "destroy" => self.draft_destroy(command, options).await?,
             UNDO_COMMAND => self.draft_undo(options).await?,

@@ -12,6 +12,7 @@
 //! later; it never sleeps.
 
 mod add_owner;
+mod adopt_cluster;
 mod check_dns_name;
 mod check_hub;
 mod check_oidc_client;
@@ -68,6 +69,7 @@ impl Registry {
             Box::new(check_dns_name::CheckDnsName),
             Box::new(check_oidc_client::CheckOidcClient),
             Box::new(create_infrastructure::CreateInfrastructure),
+            Box::new(adopt_cluster::AdoptCluster),
             Box::new(wait_until_configured::WaitUntilConfigured::FIRST),
             Box::new(keep_access::KeepAccess),
             Box::new(point_dns_name::PointDnsName),
