@@ -13,7 +13,7 @@ use pangeo_bot::domain::clock::Clock;
 use pangeo_bot::operations::start;
 use sandbox::discord::Message;
 use sandbox::faults::On;
-use sandbox::world::BOT_USER;
+use sandbox::world::{BOT_USER, ByHand, DOMAIN};
 use sqlx::PgPool;
 
 use crate::MIGRATOR;
@@ -93,14 +93,16 @@ impl Steps {
             // What was changed by hand is in the way of other changes.
             "values adopt" => 2,
             "destroy" => 3,
+            // By then the names are free again.
+            "adopt" => 4,
             _other => 1,
         });
         all
     }
 
-    /// Whether it works on a cluster that is there.
+    /// Whether it works on a cluster that the inventory has.
     fn needs_cluster(&self) -> bool {
-        self.command != "deploy"
+        !start::brings_cluster(&self.command)
     }
 
     /// Whether an undo brings back what was there: what is deleted does not come back.
@@ -129,6 +131,11 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let host = format!("{name}.vm.fedcloud.eu");
             scene.keeps_dns_secret(&host).await;
             let typed = format!("/pangeo deploy name:{name} host:{host} auth:native");
+            ana.runs(&typed).await.answer().await
+        }
+        "adopt" => {
+            let host = makes_by_hand(scene, name).await;
+            let typed = format!("/pangeo adopt name:{name} host:{host}");
             ana.runs(&typed).await.answer().await
         }
         "token renew" => {
@@ -235,6 +242,20 @@ async fn node_for(scene: &Scene, command: &str, name: &str) -> &'static str {
     node
 }
 
+/// Somebody makes a cluster without the bot, unless it is there; the DNS name of its hub.
+async fn makes_by_hand(scene: &Scene, name: &str) -> String {
+    let (infrastructure, host) = (format!("by-hand-{name}"), format!("{name}.{DOMAIN}"));
+    if scene.world.im.infrastructure(&infrastructure).is_none() {
+        let wanted = ByHand {
+            name: &infrastructure,
+            host: &host,
+            user: BOT_USER,
+        };
+        scene.world.make_by_hand(wanted).await.unwrap();
+    }
+    host
+}
+
 /// Somebody on the front end changes what helm has.
 fn changes_by_hand(scene: &Scene, name: &str) {
     let view = scene.world.im.infrastructure(&format!("pangeo-{name}"));
@@ -307,7 +328,8 @@ async fn each_step_run_twice_has_its_effect_once(pool: PgPool) {
     // The first command makes the clusters, the others work on them, the last deletes them.
     let names = ["once".to_owned(), "twice".to_owned()];
     for command in Steps::of_all() {
-        let title = |name: &str| format!("{} {name} · succeeded", command.command);
+        // A title begins its line: `adopt` is not `values adopt`.
+        let title = |name: &str| format!("| {} {name} · succeeded", command.command);
         let before = effects(&scene).await;
         command.begins(&scene, &names[0]).await;
         scene.sees(&title(&names[0])).await;
@@ -334,7 +356,7 @@ async fn each_step_run_twice_has_its_effect_once(pool: PgPool) {
 /// Which test ends and undoes a command; each has a world of its own.
 fn part(command: &Steps) -> Part {
     match command.command.as_str() {
-        "deploy" | "destroy" => Part::Clusters,
+        "adopt" | "deploy" | "destroy" => Part::Clusters,
         "flavor set" | "scale" => Part::Nodes,
         nodes if nodes.starts_with("nodes ") => Part::Nodes,
         _hubs_and_tokens => Part::Hubs,
@@ -382,6 +404,11 @@ async fn ends_at_any_step_and_is_undone(pool: PgPool, of: Part) {
         } else {
             names_of("new")
         };
+        if command.command == "adopt" {
+            for name in &names {
+                makes_by_hand(&scene, name).await;
+            }
+        }
         let there = (scene.left_over().await, clusters(&scene).await);
         set_up(&scene, FAILS_AT).await;
         set_up(&scene, EACH_TWICE).await;

@@ -2,6 +2,7 @@
 //! PostgreSQL, a real `sshd`. See `tests/README.md`.
 #![cfg(test)]
 
+mod adopt;
 mod alerts;
 mod causes;
 mod crash;
