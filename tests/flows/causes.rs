@@ -144,3 +144,104 @@ async fn an_expired_token_makes_clues_give_up_until_it_is_renewed(pool: PgPool) 
     }
     scene.nothing_unexpected();
 }
+
+/// Asks for a plan, has it approved, and waits for its end.
+async fn does(scene: &Scene, typed: &str, plan: &str, told: &str) {
+    let ana = scene.person("ana");
+    let answer = ana.runs(typed).await.answer().await;
+    assert!(answer.says("plan"), "{typed}: {}", answer.text());
+    let plan = scene.plan(plan).await;
+    scene.person("ben").reacts(&plan, "✅");
+    scene.sees(told).await;
+}
+
+/// Waits until everybody has a place.
+async fn all_run(scene: &Scene, id: &str) {
+    let began = Instant::now();
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    let servers = || scene.world.front_ends.servers(id);
+    while servers().iter().any(|(_, node)| node.is_none()) {
+        look.tick().await;
+        assert!(began.elapsed() < PATIENCE, "{:?}", servers());
+    }
+}
+
+/// Lets one more come than there is room for, which stalls.
+async fn stalls(scene: &Scene, id: &str, cause: StallCause, name: &str) -> Vec<String> {
+    scene.world.cause(id, cause, true).unwrap();
+    let guests = want_one_more(scene, id);
+    let found = format!("❌ **{name}**");
+    diagnosed(scene, &found, |answer| answer.says(&found)).await;
+    guests
+}
+
+fn leave(scene: &Scene, id: &str, guests: Vec<String>) {
+    for guest in guests {
+        scene.world.front_ends.stop_server(id, &guest);
+    }
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_the_bot_offers_cures_what_nodes_have(pool: PgPool) {
+    let (scene, id) = deployed(pool).await;
+    let world = &scene.world;
+    // One node is enough for one more.
+    let disabled = StallCause::NodesDisabled;
+    let guests = stalls(&scene, &id, disabled, "nodes disabled").await;
+    let typed = "/pangeo nodes enable name:geo node:wn2";
+    does(&scene, typed, "+ enable wn2", "CLUES may use wn2").await;
+    all_run(&scene, &id).await;
+    leave(&scene, &id, guests);
+    world.cause(&id, disabled, false).unwrap();
+
+    let given_up = StallCause::PowerOnGivenUp;
+    let guests = stalls(&scene, &id, given_up, "power-on given up").await;
+    let typed = "/pangeo nodes reset name:geo node:wn3";
+    let told = "CLUES tries wn3 again";
+    does(&scene, typed, "+ reset the state of wn3", told).await;
+    all_run(&scene, &id).await;
+    leave(&scene, &id, guests);
+    world.cause(&id, given_up, false).unwrap();
+
+    // A machine that is made anew is configured.
+    let broken = StallCause::NotConfigured;
+    let guests = stalls(&scene, &id, broken, "VM never configured").await;
+    let row = |row: &sandbox::im::InfrastructureView| {
+        let is_broken = |(_, state): &&(u32, String)| state == "unconfigured";
+        row.vms.iter().find(is_broken).map(|(number, _)| *number)
+    };
+    let number = row(&world.im.infrastructure("pangeo-geo").unwrap()).unwrap();
+    let vic = scene.person("vic");
+    let table = vic.runs("/pangeo nodes list name:geo").await;
+    let table = table.answer().await.text();
+    let its = table
+        .lines()
+        .find(|line| line.contains(&format!("{number} unconfigured")));
+    let node = its
+        .unwrap()
+        .trim_start_matches("| ")
+        .split(' ')
+        .next()
+        .unwrap();
+    let typed = format!("/pangeo nodes replace name:geo node:{node}");
+    let plan = format!("Replace the machine of {node}");
+    does(&scene, &typed, &plan, &format!("powered off: {node}")).await;
+    all_run(&scene, &id).await;
+    leave(&scene, &id, guests);
+    assert_eq!(world.causes(&id), []);
+
+    // All nodes are held; one more than that may be.
+    world.cause(&id, StallCause::MaximumReached, true).unwrap();
+    let found = "❌ **maximum reached**";
+    diagnosed(&scene, found, |answer| answer.says(found)).await;
+    let typed = "/pangeo scale name:geo max:6";
+    does(
+        &scene,
+        typed,
+        "at most 6 worker nodes",
+        "scale geo · succeeded",
+    )
+    .await;
+    all_run(&scene, &id).await;
+    scene.nothing_unexpected();
+}
