@@ -23,6 +23,7 @@ mod metrics;
 mod nodes;
 mod owners;
 mod page;
+mod panel;
 mod refused;
 mod runbooks;
 mod scale;

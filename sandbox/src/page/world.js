@@ -50,7 +50,7 @@ export class World {
     if (shape !== this.shape) {
       this.shape = shape;
       const groups = Map.groupBy ? Map.groupBy(actions, (one) => one.group ?? "Actions") : group(actions);
-      this.actions.replaceChildren(...[...groups].map(([title, list]) => el("section", { class: "world-group" }, el("h2", null, title), list.map(action))));
+      this.actions.replaceChildren(...[...groups].map(([title, list]) => el("section", { class: "world-group", data: { group: title } }, el("h2", null, title), list.map(action))));
     }
     const note = el("p", { class: "world-note" }, "Everything here is pretend. Look at it, and break it to see how the bot copes.");
     const parts = [note, this.panels, this.actions];

@@ -81,18 +81,18 @@ impl StallCause {
     /// A name for people.
     pub fn title(self) -> &'static str {
         match self {
-            Self::TokenExpired => "token expired",
-            Self::RefreshFailing => "token not refreshed",
+            Self::TokenExpired => "Token expired",
+            Self::RefreshFailing => "Token not refreshed",
             Self::CluesDead => "CLUES dead",
-            Self::WrongNodeSize => "wrong node size in CLUES",
-            Self::MaximumReached => "maximum reached",
-            Self::CloudRefuses => "quota used up",
+            Self::WrongNodeSize => "Wrong node size in CLUES",
+            Self::MaximumReached => "Maximum reached",
+            Self::CloudRefuses => "Quota used up",
             Self::NotConfigured => "VM never configured",
-            Self::NodeNotReady => "nodes not ready",
-            Self::PodNeverFits => "a pod never fits",
-            Self::PowerOnGivenUp => "power-on given up",
-            Self::NodesDisabled => "nodes disabled",
-            Self::NotScaling => "an image can't be pulled",
+            Self::NodeNotReady => "Nodes not ready",
+            Self::PodNeverFits => "A pod never fits",
+            Self::PowerOnGivenUp => "Power-on given up",
+            Self::NodesDisabled => "Nodes disabled",
+            Self::NotScaling => "An image can't be pulled",
         }
     }
 }

@@ -21,6 +21,7 @@ mod stalls;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -89,6 +90,7 @@ pub struct World {
     dir: PathBuf,
     speed: Speed,
     pace: Pace,
+    is_paced: AtomicBool,
 }
 
 /// The person whose access token the bot shows to IM, and who so owns all infrastructures.
@@ -178,6 +180,7 @@ impl World {
             dir,
             speed: options.speed,
             pace,
+            is_paced: AtomicBool::default(),
         };
         world.prepare()?;
         Ok(Arc::new(world))
@@ -264,6 +267,7 @@ impl World {
     /// Tokens live by the clock all the same, since the bot reads their ends.
     pub fn set_pace(&self, times: u32) {
         self.pace.set(times);
+        self.is_paced.store(true, Ordering::Relaxed);
         let takes = |seconds| self.pace.takes(Duration::from_secs(seconds));
         self.im.set_speed(SpeedOptions {
             pending: takes(60),
@@ -273,9 +277,11 @@ impl World {
         });
     }
 
-    /// How many times as fast pretend time passes.
-    pub fn pace(&self) -> u32 {
-        self.pace.times()
+    /// How many times as fast pretend time passes; `None` while it does as it began: users and CLUES
+    /// at their real pace, machines as quick as [`Speed`] says.
+    pub fn pace(&self) -> Option<u32> {
+        let is_set = self.is_paced.load(Ordering::Relaxed);
+        is_set.then(|| self.pace.times())
     }
 
     /// How fast the pretend cloud is.

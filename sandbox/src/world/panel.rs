@@ -150,6 +150,9 @@ impl Panel {
         self.every_disk(false)?;
         for infrastructure in world.front_ends.infrastructures() {
             world.front_ends.restore_host_key(&infrastructure).await?;
+            for cause in world.causes(&infrastructure) {
+                world.cause(&infrastructure, cause, false)?;
+            }
         }
         world.renew_token()
     }
@@ -316,7 +319,9 @@ impl WorldPanel for Panel {
                 json!({"id": id, "title": title, "group": group, "args": args, "danger": danger})
             })
             .collect();
-        actions.extend(stalls::actions(&self.world));
+        // What goes on all the time stands first, behind what heals it.
+        let at = actions.len().min(1);
+        actions.splice(at..at, stalls::actions(&self.world));
         let last = self
             .last
             .lock()

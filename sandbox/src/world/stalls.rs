@@ -69,7 +69,11 @@ pub(super) fn rows(world: &World, id: &str) -> Vec<Value> {
 
 /// How fast time goes.
 pub(super) fn time(world: &World) -> Vec<Value> {
-    vec![json!(["pretend time", format!("{} ×", world.pace()), ""])]
+    let words = match world.pace() {
+        Some(times) => format!("{times} ×"),
+        None => "as it began".to_owned(),
+    };
+    vec![json!(["pretend time", words, ""])]
 }
 
 /// The actions that there are now.
@@ -78,8 +82,13 @@ pub(super) fn actions(world: &World) -> Vec<Value> {
     let mut actions: Vec<Value> = PACES
         .iter()
         .map(|pace| {
+            let tick = if world.pace() == Some(*pace) {
+                "✓ "
+            } else {
+                ""
+            };
             json!({
-                "id": format!("pace-{pace}"), "title": format!("{pace} ×"), "group": "Time",
+                "id": format!("pace-{pace}"), "title": format!("{tick}{pace} ×"), "group": "Time",
                 "args": [], "danger": false
             })
         })
@@ -144,11 +153,9 @@ pub(super) fn act(
     args: &Map<String, Value>,
 ) -> anyhow::Result<Option<String>> {
     if let Some(pace) = action.strip_prefix("pace-") {
-        world.set_pace(pace.parse().context("this is no pace")?);
-        return Ok(Some(format!(
-            "pretend time passes {} times as fast",
-            world.pace()
-        )));
+        let pace = pace.parse().context("this is no pace")?;
+        world.set_pace(pace);
+        return Ok(Some(format!("pretend time passes {pace} times as fast")));
     }
     let text = |name: &str| args.get(name).and_then(Value::as_str).map(str::trim);
     let clusters = clusters(world);
