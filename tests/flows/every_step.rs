@@ -138,16 +138,18 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let typed = format!("/pangeo adopt name:{name} host:{host}");
             ana.runs(&typed).await.answer().await
         }
-        "token renew" | "owners add" => {
-            let typed = format!("/pangeo {command} name:{name}");
+        "token renew" => {
+            let typed = format!("/pangeo token renew name:{name}");
             let modal = ana.runs(&typed).await.modal().await;
             let hour = chrono::Duration::minutes(60);
-            let whose = if command == "owners add" {
-                "eva"
-            } else {
-                BOT_USER
-            };
-            let token = scene.world.checkin.mint_token(whose, hour).unwrap();
+            let token = scene.world.checkin.mint_token(BOT_USER, hour).unwrap();
+            ana.fills(&modal, &[("token", &token)]).await.answer().await
+        }
+        "owners add" => {
+            let typed = format!("/pangeo owners add name:{name}");
+            let modal = ana.runs(&typed).await.modal().await;
+            let hour = chrono::Duration::minutes(60);
+            let token = scene.world.checkin.mint_token("eva", hour).unwrap();
             ana.fills(&modal, &[("token", &token)]).await.answer().await
         }
         "owners remove" => {
@@ -408,6 +410,7 @@ async fn ends_at_any_step_and_is_undone(pool: PgPool, of: Part) {
             }
         }
         let there = (scene.left_over().await, clusters(&scene).await);
+        let values_there = values(&scene);
         set_up(&scene, FAILS_AT).await;
         set_up(&scene, EACH_TWICE).await;
         let names = names.iter().cycle();
@@ -422,6 +425,10 @@ async fn ends_at_any_step_and_is_undone(pool: PgPool, of: Part) {
         if command.can_be_undone() {
             let now = (scene.left_over().await, clusters(&scene).await);
             assert_eq!(now, there, "{}", command.command);
+            // What was changed by hand before is not undone with taking it over.
+            if command.command != "values adopt" {
+                assert_eq!(values(&scene), values_there, "{}", command.command);
+            }
         }
         set_up(&scene, NO_MORE_TWICE).await;
         set_up(&scene, NO_MORE_FAILS).await;
@@ -440,6 +447,20 @@ async fn ends_at_any_step_and_is_undone(pool: PgPool, of: Part) {
         scene.sees(&format!("{step}`** stays: ")).await;
     }
     scene.nothing_unexpected();
+}
+
+/// What each hub that is there is given.
+fn values(scene: &Scene) -> BTreeMap<String, Option<(String, String)>> {
+    let front_ends = &scene.world.front_ends;
+    let hubs = front_ends.infrastructures().into_iter();
+    hubs.map(|id| {
+        let release = front_ends.releases(&id).pop();
+        (
+            id,
+            release.map(|release| (release.chart_version, release.values)),
+        )
+    })
+    .collect()
 }
 
 /// The clusters that are there, with their phases.

@@ -6,5 +6,4 @@ mod cluster;
 mod ec3;
 mod helm;
 mod ssh;
-mod watches;
 mod world;

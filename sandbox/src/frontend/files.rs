@@ -15,7 +15,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::state::Cluster;
-use super::{clues, scheduler};
 use crate::tls::Authority;
 
 const SUDO: &str = r#"#!/bin/sh
@@ -254,11 +253,11 @@ fn make_clues(
         &serde_json::to_string_pretty(&nodes)?,
         0o644,
     )?;
-    let begin = scheduler::mark(chrono::Utc::now());
+    let now = chrono::Utc::now().format("%Y-%m-%d %H:%M:%S,%3f");
     put(
         data,
         "var/log/clues2/clues2.log",
-        &clues::log_line("CLUES", clues::Level::Debug, &begin),
+        &format!("   [CLUES];DEBUG;{now};--------- LOGGING MARK (everything continues) @ {now}\n"),
         0o644,
     )?;
     put(data, "var/log/auth.log", "", 0o640)?;

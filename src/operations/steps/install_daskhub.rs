@@ -64,7 +64,7 @@ impl Step for InstallDaskhub {
             .frontend(context.cluster, context.vault)
             .await?;
         let helm = Helm::new(&frontend, &context.services.settings.helm);
-        run_helm(context, &helm).await
+        run_helm(context, &helm, 0).await
     }
 
     async fn undo(&self, context: &StepContext<'_>) -> Result<Undo, StepError> {
@@ -122,12 +122,16 @@ pub(super) async fn uninstall(
     Ok(Undo::Undone)
 }
 
-/// Runs helm until it ended, from wherever an earlier look left it.
+/// Runs helm until it ended, from wherever an earlier look left it. `before` is the revision that ran
+/// before an upgrade; 0 for an install.
 pub(super) async fn run_helm(
     context: &StepContext<'_>,
     helm: &Helm<'_>,
+    before: u32,
 ) -> Result<Progress, StepError> {
     let mut at = context.learnt_before::<Output>().unwrap_or_default();
+    // What was learnt in this very run is not among what was learnt before.
+    at.before = before;
     if at.over && at.helm_revision > 0 {
         // It ended well, and the process died before that was recorded as the result.
         let run = RunId::new(context.operation.id, at.round);

@@ -43,7 +43,7 @@ impl Step for UpgradeDaskhub {
             // A retry may come long after the first look.
             unchanged(context, &context.options()?).await?;
         }
-        match run_helm(context, &helm).await {
+        match run_helm(context, &helm, known.before).await {
             Err(error) if !error.is_fenced() => {
                 let back = roll_back(context, &helm, known.before, When::ItFailed).await?;
                 Err(if back {
