@@ -89,11 +89,10 @@ impl ResolvesServerCert for Certificates {
         let certified = self
             .shared
             .look(&self.infrastructure, |cluster| {
-                cluster.certificate_for.clone()
+                cluster.certified.contains(&asked)
             })
-            .flatten()
-            .filter(|host| *host == asked);
-        match certified.and_then(|host| self.shared.certificate_of(&host)) {
+            .filter(|is_certified| *is_certified);
+        match certified.and_then(|_yes| self.shared.certificate_of(&asked)) {
             Some(certificate) => Some(certificate.certified()),
             None => Some(self.placeholder.certified()),
         }

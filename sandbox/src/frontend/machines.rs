@@ -1,5 +1,6 @@
 //! Starting and stopping front ends, as the pretend cloud is asked to by IM.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -76,7 +77,7 @@ impl Machines for FrontEnds {
                 .change(infrastructure, |cluster| {
                     cluster.configured = true;
                     if let (Some(host), true) = (host, points_here) {
-                        cluster.certificate_for = Some(host.to_owned());
+                        cluster.certified.insert(host.to_owned());
                     }
                 })
                 .with_context(|| format!("no front end of {infrastructure}"))
@@ -129,7 +130,7 @@ impl FrontEnds {
             private_key,
             inputs,
             configured: false,
-            certificate_for: None,
+            certified: BTreeSet::new(),
             crds: None,
             releases: Vec::new(),
             workload: Workload::Absent,

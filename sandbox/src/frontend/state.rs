@@ -1,6 +1,6 @@
 //! What a pretend cluster is: kept over restarts of the sandbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
 
@@ -27,8 +27,9 @@ pub(super) struct Cluster {
     pub(super) inputs: Map<String, Value>,
     /// Whether IM configured it: before, there is no Kubernetes.
     pub(super) configured: bool,
-    /// The host name that has a valid certificate.
-    pub(super) certificate_for: Option<String>,
+    /// The host names that have a valid certificate; an old one stays good.
+    #[serde(default)]
+    pub(super) certified: BTreeSet<String>,
     /// The chart version whose custom resource definitions are installed.
     pub(super) crds: Option<String>,
     pub(super) releases: Vec<Revision>,
@@ -290,7 +291,7 @@ impl Cluster {
             private_key: String::new(),
             inputs: inputs.as_object().cloned().unwrap_or_default(),
             configured: true,
-            certificate_for: None,
+            certified: BTreeSet::new(),
             crds: None,
             releases: Vec::new(),
             workload: Workload::Absent,
