@@ -13,12 +13,14 @@ use super::error::StepError;
 use super::services::Services;
 use crate::domain::cluster::Cluster;
 use crate::domain::ids::ClusterId;
+use crate::domain::names::HostName;
 use crate::domain::values::change::Make;
+use crate::domain::values::host::{Client, HostError, host_edits};
 use crate::domain::values::text::{TextError, differences, edited};
 use crate::domain::yaml::{self, YamlError};
 use crate::services::helm::{Helm, HelmError, LiveValues};
 use crate::store::secrets::SecretOwner;
-use crate::store::vault::{Vault, VaultError, values_name};
+use crate::store::vault::{CLIENT_ID, CLIENT_SECRET, Vault, VaultError, values_name};
 
 /// How long the front end may take to tell what helm has.
 pub const LIVE_LIMIT: Duration = Duration::from_secs(60);
@@ -35,6 +37,9 @@ pub enum MakeError {
     /// The text can't be changed so.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// The host can't be changed.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// The YAML can't be read or written.
     #[error(transparent)]
     Yaml(#[from] YamlError),
@@ -83,16 +88,54 @@ pub async fn live(
     })
 }
 
+/// What a change needs beside the newest revision, **with secrets**.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The text that a roll-back goes to.
+    pub target: Option<SecretString>,
+    /// The client of the host that a hub gets.
+    pub client: Option<Client>,
+}
+
+/// What is kept for a change.
+///
+/// # Errors
+/// When the database fails or the seal does not open.
+pub async fn kept_for(vault: &Vault, cluster: ClusterId, make: &Make) -> Result<Kept, VaultError> {
+    Ok(match make {
+        Make::Revision { number } => Kept {
+            target: text_of(vault, cluster, *number).await?,
+            client: None,
+        },
+        Make::Host { to, .. } => Kept {
+            target: None,
+            client: client_of(vault, to).await?,
+        },
+        Make::Edits { .. } | Make::Adopt | Make::Overwrite => Kept::default(),
+    })
+}
+
+/// The Check-in client of a host, if it is kept.
+///
+/// # Errors
+/// When the database fails or the seal does not open.
+pub async fn client_of(vault: &Vault, host: &HostName) -> Result<Option<Client>, VaultError> {
+    let owner = SecretOwner::Host(host.clone());
+    let id = vault.get(&owner, CLIENT_ID).await?;
+    let secret = vault.get(&owner, CLIENT_SECRET).await?;
+    Ok(id.zip(secret).map(|(id, secret)| Client { id, secret }))
+}
+
 /// The text that a change makes, **with secrets**; the same at every call with the same parts.
 ///
-/// `newest` is the newest revision's number and text, `target` the text that a roll-back goes to.
+/// `newest` is the newest revision's number and text.
 ///
 /// # Errors
 /// [`MakeError`].
 pub fn make_text(
     make: &Make,
     newest: (i32, Option<&SecretString>),
-    target: Option<&SecretString>,
+    kept: &Kept,
     live: &Value,
 ) -> Result<SecretString, MakeError> {
     let (number, newest) = newest;
@@ -103,7 +146,15 @@ pub fn make_text(
             let text = newest_text().ok_or_else(|| not_kept(number))?;
             edited(text, edits)?.into()
         }
-        Make::Revision { number } => target.cloned().ok_or_else(|| not_kept(*number))?,
+        Make::Host { from, to } => {
+            let text = newest_text().ok_or_else(|| not_kept(number))?;
+            let edits = host_edits(&yaml::read(text)?, (from, to), kept.client.as_ref())?;
+            edited(text, &edits)?.into()
+        }
+        Make::Revision { number } => {
+            let target = kept.target.clone();
+            target.ok_or_else(|| not_kept(*number))?
+        }
         Make::Overwrite => newest.cloned().ok_or_else(|| not_kept(number))?,
         Make::Adopt => match newest_text() {
             Some(text) => adopted(text, live)?.into(),
@@ -140,10 +191,13 @@ mod tests {
     #[test]
     fn each_kind_of_change_makes_its_text() {
         let newest = SecretString::from("# mine\na: 1\nb: 2\n");
-        let older = SecretString::from("a: 0\n");
+        let kept = Kept {
+            target: Some(SecretString::from("a: 0\n")),
+            client: None,
+        };
         let live = json!({"a": 3, "b": 2});
         let text = |make: &Make| {
-            make_text(make, (2, Some(&newest)), Some(&older), &live)
+            make_text(make, (2, Some(&newest)), &kept, &live)
                 .unwrap()
                 .expose_secret()
                 .to_owned()
@@ -157,9 +211,9 @@ mod tests {
         assert_eq!(text(&Make::Revision { number: 1 }), "a: 0\n");
         assert_eq!(text(&Make::Overwrite), "# mine\na: 1\nb: 2\n");
         assert_eq!(text(&Make::Adopt), "# mine\na: 3\nb: 2\n");
-        let bare = make_text(&Make::Adopt, (2, None), None, &live).unwrap();
+        let bare = make_text(&Make::Adopt, (2, None), &kept, &live).unwrap();
         assert_eq!(bare.expose_secret(), "a: 3\nb: 2\n");
-        let missing = make_text(&Make::Overwrite, (2, None), None, &live);
+        let missing = make_text(&Make::Overwrite, (2, None), &kept, &live);
         assert!(matches!(missing, Err(MakeError::NotKept { number: 2 })));
     }
 }

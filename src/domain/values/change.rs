@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
 use super::text::Edit;
+use crate::domain::names::HostName;
 
 /// The longest reason, in characters.
 pub const MAX_REASON: usize = 200;
@@ -29,6 +30,13 @@ pub enum Make {
     Revision {
         /// Its number.
         number: i32,
+    },
+    /// The newest revision with another host name and its client.
+    Host {
+        /// The name that stands there.
+        from: HostName,
+        /// The name that shall.
+        to: HostName,
     },
     /// What helm has is taken over as a revision; nothing is installed.
     Adopt,

@@ -9,6 +9,7 @@
 //! only [`DaskhubValues::render`] shows them.
 
 pub mod change;
+pub mod host;
 pub mod need;
 pub mod python;
 pub mod schema;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::render_values::rendered;
 use crate::domain::values::change::{Make, ValuesChange, digest_of_text};
 use crate::operations::start::{DEPLOY_COMMAND, brings_cluster};
-use crate::operations::values::{MakeError, live, make_text, text_of};
+use crate::operations::values::{MakeError, kept_for, live, make_text, text_of};
 use crate::operations::{StepContext, StepError};
 
 /// What this operation gives to helm.
@@ -38,16 +38,15 @@ pub(super) async fn values_text(context: &StepContext<'_>) -> Result<ValuesText,
     let change: ValuesChange = context.options()?;
     let (vault, cluster) = (context.vault, context.cluster.id);
     let newest = text_of(vault, cluster, change.from).await?;
-    let target = match &change.make {
-        Make::Revision { number } => text_of(vault, cluster, *number).await?,
-        Make::Edits { .. } | Make::Adopt | Make::Overwrite => None,
-    };
+    let kept = kept_for(vault, cluster, &change.make).await?;
     let tree = match &change.make {
         Make::Adopt => live(context.services, vault, context.cluster).await?.tree,
-        Make::Edits { .. } | Make::Overwrite | Make::Revision { .. } => Value::Null,
+        Make::Edits { .. } | Make::Host { .. } | Make::Overwrite | Make::Revision { .. } => {
+            Value::Null
+        }
     };
     let newest = (change.from, newest.as_ref());
-    let text = make_text(&change.make, newest, target.as_ref(), &tree).map_err(of_make)?;
+    let text = make_text(&change.make, newest, &kept, &tree).map_err(of_make)?;
     if digest_of_text(text.expose_secret()) != change.to {
         return Err(changed_meanwhile(
             context,

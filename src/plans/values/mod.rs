@@ -20,6 +20,7 @@ use crate::commands::Command;
 use crate::commands::options::MAX_FILE_BYTES;
 use crate::commands::value::Options;
 use crate::domain::cluster::Cluster;
+use crate::domain::names::HostName;
 use crate::domain::plan::{PlanContent, PlanFile};
 use crate::domain::values::change::{
     Make, ValuesChange, changed_lines, digest_of_text, digest_of_tree, unified,
@@ -29,7 +30,7 @@ use crate::domain::values::secrets::{is_secret, masked};
 use crate::domain::values::text::{differences, same};
 use crate::domain::yaml;
 use crate::operations::StepError;
-use crate::operations::values::{LIVE_LIMIT, live, make_text, of_helm, text_of};
+use crate::operations::values::{LIVE_LIMIT, kept_for, live, make_text, of_helm, text_of};
 use crate::services::helm::{ChartSchema, Helm, LiveValues};
 
 /// The schemas of how many chart versions are remembered.
@@ -63,7 +64,7 @@ impl Schemas {
 }
 
 /// What there is before the change.
-struct Before {
+pub(super) struct Before {
     cluster: Cluster,
     chart_version: String,
     /// The newest revision's text, **with secrets**.
@@ -133,6 +134,35 @@ impl Planner {
             Ok(wanted) => self.change(command, options, &before, wanted).await,
             Err(problems) => Ok(Err(problems)),
         }
+    }
+
+    /// The values of a cluster whose host is to be changed, or what is in the way.
+    pub(super) async fn values_before(
+        &self,
+        cluster: Cluster,
+    ) -> Result<Result<Before, Vec<String>>, PlanError> {
+        let before = self.before(cluster).await?;
+        Ok(before.and_then(|before| match before.drifted() {
+            Some(problem) => Err(vec![problem]),
+            None => Ok(before),
+        }))
+    }
+
+    /// The values with another host.
+    pub(super) async fn values_for_host(
+        &self,
+        command: &Command,
+        options: &Options,
+        before: &Before,
+        (from, to): (HostName, HostName),
+    ) -> Result<Result<Draft, Vec<String>>, PlanError> {
+        let wanted = Wanted {
+            summary: format!("Give the hub of `{}` the host `{to}`", before.cluster.name),
+            make: Make::Host { from, to },
+            chart_version: None,
+            warnings: Vec::new(),
+        };
+        self.change(command, options, before, wanted).await
     }
 
     /// The YAML that was attached or typed; empty if neither was.
@@ -254,23 +284,23 @@ impl Planner {
         wanted: Wanted,
     ) -> Result<Result<Draft, Vec<String>>, PlanError> {
         let cluster = &before.cluster;
-        let (target, chart_version) = match &wanted.make {
+        let chart_version = match &wanted.make {
             Make::Revision { number } => {
                 let row = self.store.revision(cluster.id, *number).await?;
-                let version = row.map_or_else(|| before.chart_version.clone(), |r| r.chart_version);
-                (text_of(&self.vault, cluster.id, *number).await?, version)
+                row.map(|row| row.chart_version)
             }
-            Make::Edits { .. } | Make::Adopt | Make::Overwrite => {
-                let wanted = wanted.chart_version.clone();
-                (None, wanted.unwrap_or_else(|| before.chart_version.clone()))
+            Make::Edits { .. } | Make::Host { .. } | Make::Adopt | Make::Overwrite => {
+                wanted.chart_version.clone()
             }
         };
+        let chart_version = chart_version.unwrap_or_else(|| before.chart_version.clone());
+        let kept = kept_for(&self.vault, cluster.id, &wanted.make).await?;
         let schemas = match self.schemas_of(before, &chart_version).await {
             Ok(schemas) => schemas,
             Err(problem) => return Ok(Err(vec![problem])),
         };
         let newest = (cluster.revision, before.newest.as_ref());
-        let text = match make_text(&wanted.make, newest, target.as_ref(), &before.live.tree) {
+        let text = match make_text(&wanted.make, newest, &kept, &before.live.tree) {
             Ok(text) => text,
             Err(error) => return Ok(Err(vec![error.to_string()])),
         };
@@ -311,6 +341,11 @@ fn form_line(options: &Options, input: &str) -> Option<String> {
 }
 
 impl Before {
+    /// The newest revision, **with secrets**.
+    pub(super) fn tree(&self) -> &Value {
+        &self.tree
+    }
+
     /// What is in the way if somebody changed the values by hand.
     fn drifted(&self) -> Option<String> {
         let name = &self.cluster.name;
