@@ -78,6 +78,20 @@ impl NameChange {
     }
 }
 
+/// Another host name of a cluster: `checkin set-host`. Its fields beside the old name are those of
+/// [`NameChange`], so that the step that points names reads them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostChange {
+    /// The name that it has.
+    pub old_host: HostName,
+    /// The name that it gets.
+    pub host: HostName,
+    /// Where the new name pointed when the plan was made; `None` for nowhere.
+    pub points_from: Option<IpAddr>,
+    /// The front end.
+    pub points_to: IpAddr,
+}
+
 /// The addresses of a name for people; `nowhere` for none.
 pub fn in_words(addresses: &[IpAddr]) -> String {
     if addresses.is_empty() {
@@ -145,5 +159,13 @@ mod tests {
         let kept = serde_json::to_value(change(None)).unwrap();
         assert_eq!(NameChange::of(&kept), Some(change(None)));
         assert_eq!(NameChange::of(&serde_json::json!({"host": "a.eu"})), None);
+        let moved = HostChange {
+            old_host: HostName::parse("sea.vm.fedcloud.eu").unwrap(),
+            host: change(None).host,
+            points_from: None,
+            points_to: new,
+        };
+        let kept = serde_json::to_value(moved).unwrap();
+        assert_eq!(NameChange::of(&kept), Some(change(None)));
     }
 }

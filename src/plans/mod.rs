@@ -18,6 +18,7 @@ mod owners;
 mod runbook;
 mod scale;
 mod schedule_add;
+mod set_host;
 mod token_renew;
 mod undo;
 mod values;
@@ -170,6 +171,7 @@ impl Planner {
             _ if command.is_runbook() => self.draft_runbook(command, options).await?,
             ADOPT_COMMAND => self.draft_adopt(command, options, requester).await?,
             DEPLOY_COMMAND => self.draft_deploy(command, options).await?,
+            "checkin set-host" => self.draft_set_host(command, options).await?,
             "destroy" => self.draft_destroy(command, options).await?,
             UNDO_COMMAND => self.draft_undo(options).await?,
             "dns update" => self.draft_dns_update(command, options).await?,

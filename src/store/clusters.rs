@@ -103,17 +103,22 @@ pub(crate) async fn insert(
     )
     .execute(connection)
     .await
-    .map_err(|source| {
+    .map_err(taken_or("created a cluster"))?;
+    Ok(id)
+}
+
+/// An error with a cluster, which may have the name or host of another.
+fn taken_or(doing_what: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |source| {
         let constraint = source
             .as_database_error()
             .and_then(|error| error.constraint());
         match constraint {
             Some("clusters_name_in_use") => StoreError::Taken { what: "name" },
             Some("clusters_host_in_use") => StoreError::Taken { what: "host" },
-            Some(_) | None => doing("created a cluster")(source),
+            Some(_) | None => doing(doing_what)(source),
         }
-    })?;
-    Ok(id)
+    }
 }
 
 impl Store {
@@ -233,6 +238,24 @@ impl Store {
             }
         })?;
         Ok(())
+    }
+
+    /// Gives a cluster another host name.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] when another cluster is there.
+    pub async fn set_host(&self, id: ClusterId, host: &HostName) -> Result<(), StoreError> {
+        let done = sqlx::query!(
+            "update clusters set host = $2, changed_at = $3,
+                 options = jsonb_set(options, '{host}', to_jsonb($2::text))
+             where id = $1",
+            id.as_uuid(),
+            host.as_str(),
+            self.clock.now()
+        )
+        .execute(&self.pool)
+        .await;
+        done.map(drop).map_err(taken_or("wrote a cluster"))
     }
 
     /// Forgets the pinned host key, so that the next `keep-access` pins a new one.

@@ -152,24 +152,6 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let token = scene.world.checkin.mint_token("eva", hour).unwrap();
             ana.fills(&modal, &[("token", &token)]).await.answer().await
         }
-        "owners remove" => {
-            let view = scene.world.im.infrastructure(&format!("pangeo-{name}"));
-            scene.world.im.let_act(&view.unwrap().id, "zoe");
-            let typed = format!("/pangeo owners remove name:{name} account:zoe");
-            ana.runs(&typed).await.answer().await
-        }
-        "event plan" => {
-            let day = Clock::system().now().date_naive() + Days::new(30);
-            let typed = format!(
-                "/pangeo event plan name:{name} start:\"{day} 09:00\" end:\"{day} 17:00\" people:9"
-            );
-            ana.runs(&typed).await.answer().await
-        }
-        "values adopt" => {
-            changes_by_hand(scene, name);
-            let typed = format!("/pangeo values adopt name:{name}");
-            ana.runs(&typed).await.answer().await
-        }
         nodes if nodes.starts_with("nodes ") => {
             let node = node_for(scene, nodes, name).await;
             let typed = format!("/pangeo {nodes} name:{name} node:{node}");
@@ -181,6 +163,7 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             ana.fills(&modal, &[("name", name)]).await.answer().await
         }
         other => {
+            is_ready_for(scene, other, name).await;
             let line = in_one_line(other, name);
             let line = line.unwrap_or_else(|| {
                 panic!("say how `{other}` is asked for, so that its steps are tried")
@@ -197,18 +180,41 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
     scene.plan(&format!("plan {id}")).await
 }
 
-/// What is asked for by one line, without a form or anything to prepare.
+/// What is asked for by one line, without a form.
 fn in_one_line(command: &str, name: &str) -> Option<String> {
+    let day = Clock::system().now().date_naive() + Days::new(30);
     let options = match command {
-        "values chart" => "version:2023.1.0",
-        "dns update" => "address:147.251.9.9",
-        "flavor set" => "cpus:2 memory:3GB",
-        "scale" => "max:6 now:2",
-        "schedule add" => "when:\"0 8 * * 1\" command:\"scale max:7\" reason:Course",
-        runbook if runbook.starts_with("run ") => "",
+        "values adopt" => String::new(),
+        "values chart" => "version:2023.1.0".to_owned(),
+        "checkin set-host" => format!("host:{}", other_host(name)),
+        "dns update" => "address:147.251.9.9".to_owned(),
+        "event plan" => format!("start:\"{day} 09:00\" end:\"{day} 17:00\" people:9"),
+        "flavor set" => "cpus:2 memory:3GB".to_owned(),
+        "owners remove" => "account:zoe".to_owned(),
+        "scale" => "max:6 now:2".to_owned(),
+        "schedule add" => "when:\"0 8 * * 1\" command:\"scale max:7\" reason:Course".to_owned(),
+        runbook if runbook.starts_with("run ") => String::new(),
         _ => return None,
     };
     Some(format!("/pangeo {command} name:{name} {options}"))
+}
+
+/// The name to which a cluster moves.
+fn other_host(name: &str) -> String {
+    format!("{name}-new.vm.fedcloud.eu")
+}
+
+/// Makes what a command is about that is asked for by one line.
+async fn is_ready_for(scene: &Scene, command: &str, name: &str) {
+    match command {
+        "checkin set-host" => scene.keeps_dns_secret(&other_host(name)).await,
+        "owners remove" => {
+            let view = scene.world.im.infrastructure(&format!("pangeo-{name}"));
+            scene.world.im.let_act(&view.unwrap().id, "zoe");
+        }
+        "values adopt" => changes_by_hand(scene, name),
+        _nothing_to_prepare => {}
+    }
 }
 
 /// A node of a cluster that is so that the command has something to do.

@@ -29,6 +29,7 @@ mod runbooks;
 mod scale;
 mod scene;
 mod schedules;
+mod set_host;
 mod token;
 mod two_bots;
 mod undo;

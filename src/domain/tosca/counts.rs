@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use crate::domain::clues::change::Counts;
+use crate::domain::names::HostName;
 use crate::domain::yaml::{self, YamlError};
 
 const COMPUTE: &str = "tosca.nodes.indigo.Compute";
@@ -15,6 +16,9 @@ const WORKER: &str = "tosca.nodes.indigo.LRMS.WorkerNode.Kubernetes";
 /// The inputs of the elastic addition.
 const MAX: &str = "max_wn_num";
 const MIN_FREE: &str = "min_wn_num";
+
+/// The input of the template that is the cluster's host name.
+const PUBLIC_NAME: &str = "kube_public_dns_name";
 
 /// Why the numbers of a stored template can't be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +97,27 @@ impl Stored {
         scalable.insert("count".to_owned(), running.into());
         let text = yaml::write(&self.0).map_err(CountsError::Write)?;
         Ok(text.into())
+    }
+
+    /// The host name that the cluster is made for.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn public_name(&self) -> Result<&str, CountsError> {
+        let pointer = format!("/topology_template/inputs/{PUBLIC_NAME}/default");
+        let name = self.0.pointer(&pointer).and_then(Value::as_str);
+        name.ok_or(CountsError::Lacks(PUBLIC_NAME))
+    }
+
+    /// The same made for another host name.
+    ///
+    /// # Errors
+    /// When it does not say one.
+    pub fn named(mut self, host: &HostName) -> Result<Self, CountsError> {
+        let pointer = format!("/topology_template/inputs/{PUBLIC_NAME}/default");
+        let name = self.0.pointer_mut(&pointer);
+        *name.ok_or(CountsError::Lacks(PUBLIC_NAME))? = host.as_str().into();
+        Ok(self)
     }
 
     fn nodes(&self) -> Result<&Map<String, Value>, CountsError> {

@@ -31,6 +31,7 @@ mod power_off_nodes;
 mod power_on_nodes;
 mod reconfigure;
 mod record_event;
+mod record_host;
 mod record_revision;
 mod record_schedule;
 mod record_worker_counts;
@@ -46,6 +47,7 @@ mod wait_for_deployments;
 mod wait_for_refresh_token;
 mod wait_until_configured;
 mod write_node_size;
+mod write_public_name;
 mod write_token;
 mod write_worker_counts;
 
@@ -90,6 +92,8 @@ impl Registry {
             Box::new(record_worker_counts::RecordWorkerCounts),
             Box::new(record_schedule::RecordSchedule),
             Box::new(record_event::RecordEvent),
+            Box::new(record_host::RecordHost),
+            Box::new(write_public_name::WritePublicName),
             Box::new(switch_node::SwitchNode::ENABLE),
             Box::new(switch_node::SwitchNode::DISABLE),
             Box::new(switch_node::SwitchNode::RESET),

@@ -7,6 +7,7 @@
 //! configures nothing. Undo writes what was there.
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 
 use super::{infrastructure, of_im};
 use crate::domain::clues::change::{Counts, ScaleChange};
@@ -83,38 +84,55 @@ async fn write(context: &StepContext<'_>, from: Both, to: Both) -> Result<(), St
     runs
 }
 
-async fn stored(context: &StepContext<'_>, id: &InfrastructureId) -> Result<Stored, StepError> {
+/// The template that IM has.
+pub(super) async fn stored(
+    context: &StepContext<'_>,
+    id: &InfrastructureId,
+) -> Result<Stored, StepError> {
     let template = context.services.im.tosca(id).await;
     let template = template.map_err(|error| of_im("IM's template could not be read", error))?;
     let template = template.ok_or_else(|| of_counts(CountsError::Lacks("TOSCA")))?;
     Stored::read(&template).map_err(of_counts)
 }
 
-/// Sends the template with other numbers, and checks that no machine came or went.
+/// Sends the template with other numbers.
 async fn tell_im(
     context: &StepContext<'_>,
     id: &InfrastructureId,
     counts: Counts,
 ) -> Result<(), StepError> {
-    let im = &context.services.im;
-    let doing = "IM's template could not be changed";
     // Read again: only now nobody else changes it.
     let template = stored(context, id).await?;
-    let before = im.vms(id).await.map_err(|error| of_im(doing, error))?;
+    let before = context.services.im.vms(id).await;
+    let before = before.map_err(|error| of_im(CHANGING, error))?;
     let workers = before.iter().filter(|vm| **vm != 0).count();
     let text = template.with(counts, workers).map_err(of_counts)?;
+    send(context, id, text).await?;
+    context.log(&format!("IM's template says: {counts}")).await
+}
+
+/// What is done with IM's template.
+const CHANGING: &str = "IM's template could not be changed";
+
+/// Sends the template, and checks that no machine came or went.
+pub(super) async fn send(
+    context: &StepContext<'_>,
+    id: &InfrastructureId,
+    text: SecretString,
+) -> Result<(), StepError> {
+    let im = &context.services.im;
+    let failed = |error| of_im(CHANGING, error);
+    let before = im.vms(id).await.map_err(failed)?;
     let template = Template::tosca(text);
-    let sent = im.update(id, &template, Contextualize::Skip).await;
-    sent.map_err(|error| of_im(doing, error))?;
-    context
-        .log(&format!("IM's template says: {counts}"))
-        .await?;
-    let after = im.vms(id).await.map_err(|error| of_im(doing, error))?;
+    im.update(id, &template, Contextualize::Skip)
+        .await
+        .map_err(failed)?;
+    let after = im.vms(id).await.map_err(failed)?;
     if after == before {
         return Ok(());
     }
     Err(StepError::needs_human(
-        format!("IM had the VMs {before:?} and has {after:?}, though only numbers were changed"),
+        format!("IM had the VMs {before:?} and has {after:?}, though no machine was asked for"),
         "see in IM's dashboard what came or went, then retry",
     ))
 }
@@ -152,7 +170,8 @@ impl Files {
     }
 }
 
-fn of_counts(error: CountsError) -> StepError {
+/// An error of IM's template as a step's.
+pub(super) fn of_counts(error: CountsError) -> StepError {
     StepError::of_service(
         false,
         "the numbers of workers can't be changed",
