@@ -407,13 +407,13 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let own = include_str!("../../commands/run.restart-clues.toml");
         let own = &own.replace("Restart CLUES", "Ours: restart CLUES");
-        std::fs::write(folder.join("ours.toml"), own).unwrap();
+        std::fs::write(folder.join("run.ours.toml"), own).unwrap();
         let loaded = Catalogue::load(Some(&folder), &named_steps()).unwrap();
-        assert!(loaded.get("ours").is_some() && loaded.get("deploy").is_some());
+        assert!(loaded.get("run ours").is_some() && loaded.get("deploy").is_some());
 
         std::fs::write(folder.join("deploy.toml"), own).unwrap();
         std::fs::write(
-            folder.join("ours.toml"),
+            folder.join("run.ours.toml"),
             "description = \"\"\neffect = \"reads\"\n[who]\nmay_run = [\"viewer\"]\n",
         )
         .unwrap();
@@ -428,7 +428,7 @@ mod tests {
             "{errors}"
         );
         assert!(
-            errors.contains("ours.toml:1: the description has 0"),
+            errors.contains("run.ours.toml:1: the description has 0"),
             "{errors}"
         );
         assert!(errors.contains("`new` is not described"), "{errors}");
