@@ -138,18 +138,16 @@ async fn asks(scene: &Scene, command: &str, name: &str) -> Message {
             let typed = format!("/pangeo adopt name:{name} host:{host}");
             ana.runs(&typed).await.answer().await
         }
-        "token renew" => {
-            let typed = format!("/pangeo token renew name:{name}");
+        "token renew" | "owners add" => {
+            let typed = format!("/pangeo {command} name:{name}");
             let modal = ana.runs(&typed).await.modal().await;
             let hour = chrono::Duration::minutes(60);
-            let token = scene.world.checkin.mint_token(BOT_USER, hour).unwrap();
-            ana.fills(&modal, &[("token", &token)]).await.answer().await
-        }
-        "owners add" => {
-            let typed = format!("/pangeo owners add name:{name}");
-            let modal = ana.runs(&typed).await.modal().await;
-            let hour = chrono::Duration::minutes(60);
-            let token = scene.world.checkin.mint_token("eva", hour).unwrap();
+            let whose = if command == "owners add" {
+                "eva"
+            } else {
+                BOT_USER
+            };
+            let token = scene.world.checkin.mint_token(whose, hour).unwrap();
             ana.fills(&modal, &[("token", &token)]).await.answer().await
         }
         nodes if nodes.starts_with("nodes ") => {

@@ -6,4 +6,5 @@ mod cluster;
 mod ec3;
 mod helm;
 mod ssh;
+mod watches;
 mod world;

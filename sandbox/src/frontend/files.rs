@@ -15,6 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::state::Cluster;
+use super::{clues, scheduler};
 use crate::tls::Authority;
 
 const SUDO: &str = r#"#!/bin/sh
@@ -253,11 +254,11 @@ fn make_clues(
         &serde_json::to_string_pretty(&nodes)?,
         0o644,
     )?;
-    let now = chrono::Utc::now().format("%Y-%m-%d %H:%M:%S,%3f");
+    let begin = scheduler::mark(chrono::Utc::now());
     put(
         data,
         "var/log/clues2/clues2.log",
-        &format!("   [CLUES];DEBUG;{now};--------- LOGGING MARK (everything continues) @ {now}\n"),
+        &clues::log_line("CLUES", clues::Level::Debug, &begin),
         0o644,
     )?;
     put(data, "var/log/auth.log", "", 0o640)?;

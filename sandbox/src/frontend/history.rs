@@ -1,7 +1,7 @@
 //! What changed in a cluster, with the versions that the Kubernetes API gives its objects, and the
 //! watches that tell it.
 //!
-//! Objects follow from the cluster's state ([`objects`](super::objects)); whenever it is looked at,
+//! Objects follow from the cluster's state ([`objects`]); whenever it is looked at,
 //! what differs from the last look gets a new version. Versions grow over restarts of the sandbox
 //! too. Like the real API (Kubernetes, API concepts, "Efficient detection of changes") it remembers
 //! changes for a while only: a watch that wants older ones is told `410 Expired` as an event.
