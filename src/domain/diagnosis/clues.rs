@@ -12,7 +12,10 @@ use super::{Amount, CluesNode, Remedy, Seen, SeenClues, Verdict};
 const SILENT_S: i64 = 3600;
 
 /// CLUES cannot power on what it needs.
-const NOTHING_LEFT: &[&str] = &["cannot power on any node but still need"];
+const NOTHING_LEFT: &[&str] = &[
+    "cannot power on any node but still need",
+    "cannot be satisfied",
+];
 
 /// How far the believed memory may be from the real one, in percent.
 const TOLERANCE: u64 = 10;

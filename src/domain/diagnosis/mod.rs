@@ -248,15 +248,18 @@ impl Seen {
         of_it.all(|node| node.ready)
     }
 
+    /// Whether a pod would run if there were one more node.
+    pub fn is_helped(&self, pod: &WaitingPod) -> bool {
+        let real = self.real_worker();
+        real.is_none_or(|real| pod.asks.fits(real)) && pods::other_reason(pod).is_none()
+    }
+
     /// How many pods would run if there were one more node; 0 if that is not known.
     pub fn wants_nodes(&self) -> usize {
-        let real = self.real_worker();
-        let helps = |pod: &&WaitingPod| {
-            real.is_none_or(|real| pod.asks.fits(real)) && pods::other_reason(pod).is_none()
-        };
-        self.kubernetes
-            .seen()
-            .map_or(0, |seen| seen.demand().filter(helps).count())
+        let kubernetes = self.kubernetes.seen();
+        kubernetes.map_or(0, |seen| {
+            seen.demand().filter(|pod| self.is_helped(pod)).count()
+        })
     }
 }
 

@@ -49,6 +49,9 @@ pub struct Memory {
     pub ready: Option<usize>,
     /// When capacity last followed: a node was on its way, or one joined.
     pub progress_at: Option<DateTime<Utc>>,
+    /// When any cause was last there; CLUES needs a while to act once it is gone.
+    #[serde(default)]
+    pub cause_at: Option<DateTime<Utc>>,
 }
 
 impl Memory {
@@ -71,7 +74,16 @@ impl Memory {
         if joined || follows(seen, &after, limits) {
             after.progress_at = Some(seen.now);
         }
+        let mut causes = Cause::ALL.iter().map(|cause| cause.judge(seen));
+        if causes.any(|verdict| matches!(verdict, Verdict::Found { .. })) {
+            after.cause_at = Some(seen.now);
+        }
         after
+    }
+
+    /// When something was last in the way, or on its way.
+    fn moved_at(&self) -> Option<DateTime<Utc>> {
+        self.progress_at.max(self.cause_at)
     }
 }
 
@@ -104,16 +116,28 @@ pub fn scaling(seen: &Seen, memory: &Memory, known: Option<Cause>, limits: &Limi
         let verdict = verdicts.iter().find(|(one, _)| one == cause);
         matches!(verdict, Some((_, Verdict::Found { .. })))
     };
-    let first = Cause::ALL.into_iter().find(found);
+    let on_its_way = follows(seen, memory, limits);
+    let first = if on_its_way {
+        [Cause::PodNeverFits, Cause::NotScaling]
+            .into_iter()
+            .find(found)
+    } else {
+        Cause::ALL.into_iter().find(found)
+    };
     if let Some(kubernetes) = seen.kubernetes.seen() {
-        let waiting: Vec<&WaitingPod> = kubernetes.demand().collect();
+        // A node that comes helps the others, not who needs something else.
+        let stalls = |pod: &&WaitingPod| !on_its_way || !seen.is_helped(pod);
+        let waiting: Vec<&WaitingPod> = kubernetes.demand().filter(stalls).collect();
         let oldest = waiting.iter().filter_map(|pod| pod.since).min();
-        if !waiting.is_empty() && !follows(seen, memory, limits) {
-            // Without a cause it may be the moment between one node and the next.
-            let since = match (first, memory.progress_at) {
-                (None, Some(progress)) => oldest.map(|oldest| oldest.max(progress)),
-                (Some(_), _) | (None, None) => oldest,
-            };
+        if !waiting.is_empty() {
+            // Without a cause it may be the moment between one node and the next, or between the cure
+            // and what CLUES makes of it.
+            let moved_at = memory.moved_at().filter(|_at| first.is_none());
+            let is_cured = moved_at.is_some_and(|at| seen.now - at < limits.stalls_after);
+            if known.is_some() && is_cured {
+                return Sighting::Unseen;
+            }
+            let since = oldest.map(|oldest| moved_at.map_or(oldest, |at| oldest.max(at)));
             return Sighting::Found {
                 since,
                 fires_after: limits.stalls_after,
@@ -340,6 +364,27 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_no_node_helps_stalls_whatever_comes() {
+        let mut seen = waiting();
+        let mut node = clues_node("wn2", NodeState::PowOn);
+        node.stable_s = Some(60);
+        clues_of(&mut seen).nodes[1] = node;
+        kubernetes_of(&mut seen).waiting.push(WaitingPod {
+            name: "dask-worker-huge".to_owned(),
+            since: Some(at(-6)),
+            ..wants(amount(64, 4))
+        });
+        let (since, finding) = finding(look(&seen, None));
+        assert_eq!(finding.cause.as_deref(), Some("pod can never fit"));
+        assert_eq!(since, Some(at(-6)), "not since others wait");
+        assert!(
+            finding.text.ends_with(": dask-worker-huge"),
+            "{}",
+            finding.text
+        );
+    }
+
+    #[test]
     fn between_one_node_and_the_next_nobody_is_told() {
         let mut seen = waiting();
         let memory = Memory {
@@ -352,6 +397,22 @@ mod tests {
         let memory = memory.after(&seen, &LIMITS);
         let (since, _) = finding(scaling(&seen, &memory, None, &LIMITS));
         assert_eq!(since, Some(at(0)), "not since the pod waits");
+    }
+
+    #[test]
+    fn after_the_cure_the_alert_stays_as_it_is_until_clues_has_had_its_time() {
+        let mut seen = waiting();
+        clues_of(&mut seen).stopped = true;
+        let memory = Memory::default().after(&seen, &LIMITS);
+        let known = Some(Cause::CluesDead);
+        let mut cured = waiting();
+        for (minutes, expected) in [(1, false), (4, false), (6, true)] {
+            cured.now = at(minutes);
+            let memory = memory.after(&cured, &LIMITS);
+            let sighting = scaling(&cured, &memory, known, &LIMITS);
+            let found = matches!(sighting, Sighting::Found { .. });
+            assert_eq!(found, expected, "{minutes} min: {sighting:?}");
+        }
     }
 
     #[test]
