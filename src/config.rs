@@ -34,7 +34,7 @@ pub use secrets::{MAX_SECRET_BYTES, SecretError, SecretSource};
 pub use sections::{
     Checkin, CloudCredential, CloudKind, Commands, Database, Discord, Dns, Frontend, Helm, Hub,
     HubScheme, Im, Issuers, Log, LogFormat, Operations, Sealing, SealingKey, Templates, Token, Vo,
-    Watch, Web,
+    Watch, WatchedCluster, Web,
 };
 
 /// The longest configuration file, in bytes.
@@ -207,6 +207,7 @@ impl Config {
         self.discord.token = once("discord.token", &self.discord.token_file);
         self.database.url = once("database.url", &self.database.url_file);
         self.im.password = once("im.password", &self.im.password_file);
+        self.watch.ping_url = once("watch.ping_url", &self.watch.ping_url_file);
         self.web.link_key = once("web.link_key", &self.web.link_key_file);
         for key in &mut self.sealing.keys {
             key.key = once(&format!("sealing.keys.{}", key.id), &key.key_file);

@@ -56,7 +56,8 @@ pub fn learn_secrets(config: &Config, redactor: &Redactor) {
     let discord = config.discord.token.iter();
     let passwords = discord
         .chain(config.im.password.iter())
-        .chain(config.web.link_key.iter());
+        .chain(config.web.link_key.iter())
+        .chain(config.watch.ping_url.iter());
     for secret in passwords.chain(config.database.url.iter()) {
         redactor.learn(secret);
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::TimeDelta;
 use futures::FutureExt as _;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -23,14 +24,16 @@ use crate::domain::ids::DiscordChannelId;
 use crate::domain::links::{LinkSigner, OperationLinks};
 use crate::domain::metrics::Metrics;
 use crate::domain::redact::Redactor;
+use crate::domain::time::TimeOfDay;
 use crate::looks::Looks;
 use crate::looks::follow::Follower;
 use crate::operations::{
     Control, EndDates, Runner, RunnerOptions, Services, Starter, TokenWatcher, Waker,
 };
 use crate::plans::{PlanSettings, Planner};
+use crate::services::switch::Switch;
 use crate::store::slots::{Slot, SlotHeld};
-use crate::watch::{Sampler, WatchSettings, Watcher};
+use crate::watch::{Digest, Sampler, WatchSettings, Watcher};
 use crate::web::{self, WebParts};
 
 /// How often tokens that something else renews are read again.
@@ -135,7 +138,7 @@ pub async fn serve(
         .with_context(|| format!("listen on {}", config.web.listen))?;
     let looks = Looks::new(parts.store.clone(), parts.vault.clone(), services.clone());
     let follower = Follower::new(looks, &replica);
-    let watch = watch(&parts, &services, &replica);
+    let watch = watch(&parts, &services, &replica, &metrics);
     let runner = runner(&parts, services, (replica, held))
         .woken_by(waker.clone())
         .counted_by(metrics);
@@ -284,10 +287,11 @@ struct Watch {
     tokens: TokenWatcher,
     sampler: Sampler,
     watcher: Option<Watcher>,
+    digest: Option<Digest>,
     end_dates: Option<EndDates>,
 }
 
-fn watch(parts: &Parts, services: &Arc<Services>, replica: &str) -> Watch {
+fn watch(parts: &Parts, services: &Arc<Services>, replica: &str, metrics: &Metrics) -> Watch {
     let (store, vault) = (&parts.store, &parts.vault);
     let channel = parts.config.discord.channels.first();
     let replica = || replica.to_owned();
@@ -304,13 +308,12 @@ fn watch(parts: &Parts, services: &Arc<Services>, replica: &str) -> Watch {
             let settings = watch_settings(&parts.config.watch, *channel)?;
             let looks = Looks::new(store.clone(), vault.clone(), services.clone());
             let services = services.clone();
-            Some(Watcher::new(
-                settings,
-                store.clone(),
-                services,
-                looks,
-                replica(),
-            ))
+            let watcher = Watcher::new(settings, store.clone(), services, looks, replica());
+            Some(watcher.counted_by(metrics.clone()))
+        }),
+        digest: channel.and_then(|channel| {
+            let at = TimeOfDay::parse(&parts.config.watch.digest_at).ok()?;
+            Some(Digest::new(store.clone(), replica(), *channel, at))
         }),
         end_dates: channel.map(|channel| EndDates::new(store.clone(), replica(), *channel)),
     }
@@ -324,15 +327,29 @@ fn watch_settings(watch: &config::Watch, channel: DiscordChannelId) -> Option<Wa
         .iter()
         .filter_map(|word| AlertKind::from_word(word))
         .collect();
+    let limits = Limits {
+        stalls_after: seconds(watch.stall_after),
+        latent_after: seconds(watch.latent_after),
+        boot: seconds(watch.boot),
+    };
+    let own = |given: Option<u64>, otherwise| {
+        given.map_or(otherwise, |given| seconds(Duration::from_secs(given)))
+    };
+    let of_cluster = |cluster: &config::WatchedCluster| {
+        let own = Limits {
+            stalls_after: own(cluster.stall_after_s, limits.stalls_after),
+            latent_after: own(cluster.latent_after_s, limits.latent_after),
+            boot: own(cluster.boot_s, limits.boot),
+        };
+        (cluster.name.clone(), own)
+    };
     (off.len() < AlertKind::ALL.len()).then(|| WatchSettings {
         channel,
         look: watch.look,
         full: watch.full_look,
-        limits: Limits {
-            stalls_after: seconds(watch.stall_after),
-            latent_after: seconds(watch.latent_after),
-            boot: seconds(watch.boot),
-        },
+        limits,
+        of_clusters: watch.clusters.iter().map(of_cluster).collect(),
+        switch: watch.ping_url.clone().and_then(switch),
         blind_after: seconds(watch.blind_after),
         waits_after: seconds(watch.waits_after),
         resolves_after: seconds(watch.resolve_after),
@@ -344,6 +361,18 @@ fn watch_settings(watch: &config::Watch, channel: DiscordChannelId) -> Option<Wa
     })
 }
 
+/// The dead man's switch; without it everything else goes on.
+fn switch(address: SecretString) -> Option<Switch> {
+    Switch::new(address)
+        .inspect_err(|error| {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "no HTTP client for `watch.ping_url`"
+            );
+        })
+        .ok()
+}
+
 impl Watch {
     /// Each runs until the bot ends.
     fn spawn(self, tasks: &mut Tasks, ends: &CancellationToken) {
@@ -351,6 +380,9 @@ impl Watch {
         tasks.spawn("samples", self.sampler.run(ends.clone()).map(Ok));
         if let Some(watcher) = self.watcher {
             tasks.spawn("watch", watcher.run(ends.clone()).map(Ok));
+        }
+        if let Some(digest) = self.digest {
+            tasks.spawn("digest", digest.run(ends.clone()).map(Ok));
         }
         if let Some(end_dates) = self.end_dates {
             tasks.spawn("end dates", end_dates.run(ends.clone()).map(Ok));

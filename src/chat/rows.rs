@@ -71,6 +71,7 @@ impl Shared {
                     .await
             }
             MessageKind::AlertEnd(id) => self.alert_end(&message.key, *id).await,
+            MessageKind::AlertGroup(id) => self.alert_group(&message.key, *id).await.map(Some),
             MessageKind::Notice(told) => {
                 let roles = self.access.discord_roles(&told.mention_roles);
                 let catalogue = &self.parts.catalogue;
@@ -171,7 +172,12 @@ impl Shared {
             Some(_chart) => Some(Vec::new()),
             None => None,
         };
-        let roles = self.access.discord_roles(&[Role::Operator]);
+        // Its group has called them.
+        let called: &[Role] = match shown.alert.group {
+            None => &[Role::Operator],
+            Some(_) => &[],
+        };
+        let roles = self.access.discord_roles(called);
         let catalogue = &self.parts.catalogue;
         let view = alert::view(&self.clean, catalogue, (key, &shown), roles);
         Ok(Some(View { picture, ..view }))
@@ -191,6 +197,12 @@ impl Shared {
             hours: alert::PICTURE_HOURS,
             until,
         }))
+    }
+
+    async fn alert_group(&self, key: &str, first: AlertId) -> Result<View, StoreError> {
+        let alerts = self.parts.store.alerts_of_group(first).await?;
+        let roles = self.access.discord_roles(&[Role::Operator]);
+        Ok(alert::group(&self.clean, (key, &alerts), roles))
     }
 
     async fn alert_end(&self, key: &str, id: AlertId) -> Result<Option<View>, StoreError> {

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use super::{Config, ConfigProblem, Events, Watch, keys::KEYS, sections::CloudKind};
-use crate::domain::{alert::AlertKind, email::is_email, person::Role};
+use crate::domain::{alert::AlertKind, email::is_email, person::Role, time::TimeOfDay};
 
 /// An error and its causes in one line.
 pub(super) fn chain(error: &dyn Error) -> String {
@@ -64,6 +64,37 @@ fn check_watch(config: &Config, problems: &mut Vec<ConfigProblem>) {
         .off
         .iter()
         .filter(|word| AlertKind::from_word(word).is_none());
+    let digest_at = &config.watch.digest_at;
+    if !digest_at.is_empty()
+        && let Err(error) = TimeOfDay::parse(digest_at)
+    {
+        problems.push(ConfigProblem::new("watch.digest_at", error.to_string()));
+    }
+    if let Some(url) = &config.watch.ping_url {
+        let parsed = Url::parse(url.expose_secret()).ok();
+        // The address is a secret, so it is not shown.
+        if parsed.is_none_or(|url| check_url(&url).is_some()) {
+            let text = "must be an address that begins with `https://`";
+            problems.push(ConfigProblem::new("watch.ping_url", text));
+        }
+    }
+    for cluster in &config.watch.clusters {
+        let given = [
+            cluster.stall_after_s,
+            cluster.latent_after_s,
+            cluster.boot_s,
+        ];
+        if given
+            .into_iter()
+            .flatten()
+            .any(|s| !(1..=86_400).contains(&s))
+        {
+            problems.push(ConfigProblem::new(
+                format!("watch.clusters.{}", cluster.name),
+                "a limit is out of range: 1 to 86400 seconds",
+            ));
+        }
+    }
     let known = AlertKind::ALL.map(AlertKind::as_str).join(", ");
     problems.extend(unknown.map(|word| {
         ConfigProblem::new(

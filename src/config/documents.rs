@@ -24,6 +24,15 @@ const SEALING: &str = r#"
 # key_file = "/run/secrets/sealing-2026a"           # or PANGEO_BOT_SEALING_KEY_2026A
 "#;
 
+const CLUSTERS: &str = r#"
+# Other limits for some clusters, in seconds; those above where none is given.
+# [[watch.clusters]]
+# name = "geo"
+# stall_after_s = 600           # its site is slow
+# latent_after_s = 1200
+# boot_s = 2400
+"#;
+
 fn section_of(key: &Key) -> &'static str {
     key.path.rsplit_once('.').map_or("", |(section, _)| section)
 }
@@ -77,6 +86,7 @@ fn end_of(section: &str) -> &'static str {
     match section {
         "im" => CREDENTIAL,
         "sealing" => SEALING,
+        "watch" => CLUSTERS,
         _other => "",
     }
 }
@@ -277,6 +287,10 @@ mod tests {
                 if of == section {
                     documented.insert(list.to_owned());
                 }
+            }
+            if section == "watch" {
+                assert!(CLUSTERS.contains("[[watch.clusters]]"));
+                documented.insert("clusters".to_owned());
             }
             assert_eq!(documented, known_to_serde(section), "section [{section}]");
         }

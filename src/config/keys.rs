@@ -486,6 +486,16 @@ pub(crate) const KEYS: &[Key] = &[
         "seconds",
         "After so long they are called once more, again and again, 60 to 604800.",
     ),
+    text(
+        "watch.digest_at",
+        "\"07:00\"",
+        "time of day, with a zone",
+        "When the channel is told each day what is open and what comes up, such as `07:00 Europe/Paris`; empty is never.",
+    ),
+    secret(
+        "watch.ping_url",
+        "An address that is asked each minute while the clusters are looked at, so that a dead man's switch outside notices when they are not.",
+    ),
     texts(
         "watch.off",
         "[]",

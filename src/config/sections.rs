@@ -518,8 +518,33 @@ pub struct Watch {
     /// The pause until they are called once more.
     #[serde(rename = "again_after_s", deserialize_with = "seconds")]
     pub again_after: Duration,
+    /// When the digest is told each day; never if empty.
+    pub digest_at: String,
+    /// What is asked while all is looked at.
+    #[serde(skip)]
+    pub ping_url: Option<SecretString>,
+    pub(super) ping_url_file: Option<PathBuf>,
     /// What is not watched, by the words of [`AlertKind`](crate::domain::alert::AlertKind).
     pub off: Vec<String>,
+    /// Other limits for some clusters.
+    pub clusters: Vec<WatchedCluster>,
+}
+
+/// One of `[[watch.clusters]]`: limits of one cluster; those of `[watch]` where none is given.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchedCluster {
+    /// The cluster.
+    pub name: String,
+    /// How long pods may wait while no node is on its way, in seconds.
+    #[serde(default)]
+    pub stall_after_s: Option<u64>,
+    /// How long a cause may last while nobody waits, in seconds.
+    #[serde(default)]
+    pub latent_after_s: Option<u64>,
+    /// How long a node may take from the request until pods run on it, in seconds.
+    #[serde(default)]
+    pub boot_s: Option<u64>,
 }
 
 impl Default for Watch {
@@ -536,7 +561,11 @@ impl Default for Watch {
             resolve_after: Duration::from_mins(1),
             escalate_after: Duration::from_mins(30),
             again_after: Duration::from_hours(4),
+            digest_at: "07:00".to_owned(),
+            ping_url: None,
+            ping_url_file: None,
             off: Vec::new(),
+            clusters: Vec::new(),
         }
     }
 }

@@ -151,6 +151,8 @@ pub struct Alert {
     pub called: Option<(DateTime<Utc>, u32)>,
     /// Who has taken it on, and when.
     pub acknowledged: Option<(DiscordUserId, DateTime<Utc>)>,
+    /// The first of the alerts with which it is told, if many came at once.
+    pub group: Option<AlertId>,
     /// What was last found.
     pub finding: Finding,
 }
@@ -241,6 +243,7 @@ fn found(
         resolved_at: None,
         called: None,
         acknowledged: None,
+        group: None,
         finding: Finding::default(),
     });
     after.gone_since = None;
@@ -307,6 +310,12 @@ pub enum Call {
     Again(u32),
 }
 
+/// From how many alerts of one cause on they are told as one.
+pub const GROUP_FROM: usize = 5;
+
+/// Within which time they come at once.
+pub const GROUP_WITHIN: TimeDelta = TimeDelta::minutes(5);
+
 /// Whether people are to be called for an alert.
 pub fn call(alert: &Alert, silenced: bool, rule: &CallRule, now: DateTime<Utc>) -> Option<Call> {
     if alert.state != AlertState::Firing || alert.gone_since.is_some() || silenced {
@@ -315,7 +324,8 @@ pub fn call(alert: &Alert, silenced: bool, rule: &CallRule, now: DateTime<Utc>) 
     let Some((at, times)) = alert.called else {
         return Some(Call::First);
     };
-    if alert.acknowledged.is_some() {
+    // Those that came first call for their group.
+    if alert.acknowledged.is_some() || alert.group.is_some() {
         return None;
     }
     let after = if times == 0 {

@@ -19,6 +19,8 @@ pub struct Lock {
     pub ends_at: DateTime<Utc>,
     /// Who set it.
     pub set_by: DiscordUserId,
+    /// Whether no new alerts are told while it holds.
+    pub quiet: bool,
 }
 
 impl Lock {
@@ -35,10 +37,11 @@ impl Lock {
             format!("from <t:{}:f> ", self.starts_at.timestamp())
         };
         format!(
-            "locked {from}until <t:{}:f> by <@{}>: {}",
+            "locked {from}until <t:{}:f> by <@{}>: {}{}",
             self.ends_at.timestamp(),
             self.set_by,
-            self.reason
+            self.reason,
+            if self.quiet { " (no new alerts)" } else { "" }
         )
     }
 

@@ -39,6 +39,8 @@ pub enum MessageKind {
     Alert(AlertId),
     /// The end of an alert.
     AlertEnd(AlertId),
+    /// The alerts that came at once after this one.
+    AlertGroup(AlertId),
     /// A text made when it was written.
     Notice(Notice),
 }

@@ -3,8 +3,11 @@
 //! Every part that does something worth counting has a clone of [`Metrics`]; `web` shows them.
 //! Names follow Prometheus' rules: unit in the name, `_total` added for counters.
 //!
-//! **Invariant:** labels come from closed sets (command, step and service names), never from text
-//! that people type: otherwise the number of series would grow without bound.
+//! **Invariant:** labels come from closed sets (command, step and service names) or name a cluster
+//! that is watched now, never a user or a plan: otherwise the number of series would grow without
+//! bound.
+
+mod watched;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +19,9 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+use watched::Gauges;
+pub use watched::Watched;
 
 /// Upper bounds of the buckets for times within the bot, in seconds.
 const FAST: [f64; 9] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 3.0];
@@ -84,6 +90,7 @@ struct Numbers {
     gateway: Gauge,
     outbox: Gauge,
     followers: Gauge,
+    clusters: Gauges,
 }
 
 impl fmt::Debug for Metrics {
@@ -151,8 +158,10 @@ impl Metrics {
             "Pages that follow an operation now",
             followers.clone(),
         );
+        let clusters = Gauges::register(&mut registry);
         Self(Arc::new(Numbers {
             registry,
+            clusters,
             acknowledged,
             interactions,
             steps,
@@ -216,6 +225,16 @@ impl Metrics {
         self.0
             .followers
             .set(i64::try_from(followers).unwrap_or(i64::MAX));
+    }
+
+    /// The watch has looked at a cluster.
+    pub fn watched(&self, cluster: &str, seen: &Watched) {
+        self.0.clusters.set(cluster, seen);
+    }
+
+    /// A cluster is not watched here any more.
+    pub fn forget_cluster(&self, cluster: &str) {
+        self.0.clusters.forget(cluster);
     }
 
     /// Everything in the text format of `OpenMetrics`.

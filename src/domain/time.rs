@@ -11,6 +11,9 @@ pub enum TimeError {
         "is not a time; write it as `2026-12-31 08:00` (UTC), `2026-12-31 08:00 Europe/Paris` or `2026-12-31`"
     )]
     Grammar,
+    /// It is no time of day.
+    #[error("is not a time of day; write it as `07:30` (UTC) or `07:30 Europe/Paris`")]
+    OfDay,
     /// The zone is not one of the IANA database.
     #[error("names a time zone that is not known; write one such as `UTC` or `Europe/Paris`")]
     Zone,
@@ -67,6 +70,36 @@ pub fn parse_zoned(text: &str) -> Result<DateTime<Tz>, TimeError> {
     }
 }
 
+/// A time of day, every day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeOfDay {
+    time: NaiveTime,
+    zone: Tz,
+}
+
+impl TimeOfDay {
+    /// From `07:30` (UTC) or `07:30 Europe/Paris`.
+    ///
+    /// # Errors
+    /// [`TimeError`], which says what is allowed.
+    pub fn parse(text: &str) -> Result<Self, TimeError> {
+        let (time, zone) = text.trim().split_once(' ').unwrap_or((text.trim(), "UTC"));
+        let time = NaiveTime::parse_from_str(time, "%H:%M")
+            .ok()
+            .filter(|_time| time.len() == 5);
+        Ok(Self {
+            time: time.ok_or(TimeError::OfDay)?,
+            zone: zone.parse().map_err(|_unknown| TimeError::Zone)?,
+        })
+    }
+
+    /// The day there, once its time has come.
+    pub fn day_if_past(&self, now: DateTime<Utc>) -> Option<NaiveDate> {
+        let there = now.with_timezone(&self.zone);
+        (there.time() >= self.time).then(|| there.date_naive())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +144,22 @@ mod tests {
         assert_eq!(parse_time("2026-12-31 08:00 Paris"), Err(TimeError::Zone));
         let skipped = parse_time("2026-03-29 02:30 Europe/Paris");
         assert_eq!(skipped, Err(TimeError::Skipped));
+    }
+
+    #[test]
+    fn a_time_of_day_comes_once_a_day_in_its_zone() {
+        let at = TimeOfDay::parse("07:30 Europe/Paris").unwrap();
+        let day = |text: &str| {
+            let now = parse_time(text).unwrap();
+            at.day_if_past(now).map(|day| day.to_string())
+        };
+        assert_eq!(day("2026-12-01 06:29"), None);
+        assert_eq!(day("2026-12-01 06:30").as_deref(), Some("2026-12-01"));
+        // After midnight there it is another day.
+        assert_eq!(day("2026-12-01 23:30"), None);
+        for text in ["7:30", "soon", "24:00", ""] {
+            assert_eq!(TimeOfDay::parse(text), Err(TimeError::OfDay), "{text}");
+        }
+        assert_eq!(TimeOfDay::parse("07:30 Mars"), Err(TimeError::Zone));
     }
 }

@@ -14,5 +14,6 @@ pub mod http;
 pub mod hub;
 pub mod im;
 pub mod kubernetes;
+pub mod switch;
 pub mod templates;
 pub(crate) mod text;

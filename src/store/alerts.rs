@@ -29,6 +29,7 @@ struct Row {
     called: i32,
     acked_by: Option<i64>,
     acked_at: Option<DateTime<Utc>>,
+    group_id: Option<AlertId>,
     finding: serde_json::Value,
 }
 
@@ -61,6 +62,7 @@ impl TryFrom<Row> for Alert {
             resolved_at: row.resolved_at,
             called: row.called_at.map(|at| (at, row.called.unsigned_abs())),
             acknowledged: acked_by.zip(row.acked_at),
+            group: row.group_id,
             finding,
         })
     }
@@ -149,7 +151,8 @@ impl Store {
         sqlx::query_as!(
             Row,
             r#"select id as "id: AlertId", cluster_id as "cluster_id: ClusterId", kind, state, since,
-                   gone_since, fired_at, resolved_at, called_at, called, acked_by, acked_at, finding
+                   gone_since, fired_at, resolved_at, called_at, called, acked_by, acked_at,
+                   group_id as "group_id: AlertId", finding
                from alerts where state <> 'resolved' and ($1::uuid is null or cluster_id = $1)
                order by fired_at nulls last, since, id limit $2"#,
             cluster.map(ClusterId::as_uuid),
@@ -171,7 +174,8 @@ impl Store {
         sqlx::query_as!(
             Row,
             r#"select id as "id: AlertId", cluster_id as "cluster_id: ClusterId", kind, state, since,
-                   gone_since, fired_at, resolved_at, called_at, called, acked_by, acked_at, finding
+                   gone_since, fired_at, resolved_at, called_at, called, acked_by, acked_at,
+                   group_id as "group_id: AlertId", finding
                from alerts where id = $1"#,
             id.as_uuid()
         )
@@ -191,6 +195,69 @@ impl Store {
         let all = self.open_alerts(None).await?;
         let mut all = all.into_iter();
         Ok(all.find(|one| one.id.short() == text || one.id.to_string() == text))
+    }
+
+    /// The first of the alerts of one kind and cause that were told since a moment, and how many
+    /// there were; the first of their group if they have one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn told_at_once(
+        &self,
+        kind: AlertKind,
+        cause: Option<&str>,
+        since: DateTime<Utc>,
+    ) -> Result<Option<(AlertId, usize)>, StoreError> {
+        let row = sqlx::query!(
+            r#"select (array_agg(coalesce(group_id, id) order by group_id nulls last, called_at, id))[1]
+                   as "first: AlertId", count(*) as "count!"
+               from alerts
+               where kind = $1 and state = 'firing' and called_at >= $2
+                 and finding->>'cause' is not distinct from $3"#,
+            kind.as_str(),
+            since,
+            cause
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(doing("counted the alerts of one cause"))?;
+        let count = usize::try_from(row.count).unwrap_or(usize::MAX);
+        Ok(row.first.map(|first| (first, count)))
+    }
+
+    /// The alerts that are told with a first one, with the names of their clusters.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn alerts_of_group(
+        &self,
+        first: AlertId,
+    ) -> Result<Vec<(String, Alert)>, StoreError> {
+        let ids = sqlx::query!(
+            r#"select a.id as "id: AlertId", c.name from alerts a join clusters c on c.id = a.cluster_id
+               where a.group_id = $1 order by a.called_at, a.id limit $2"#,
+            first.as_uuid(),
+            LISTED
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read a group of alerts"))?;
+        let mut alerts = Vec::new();
+        for row in ids {
+            alerts.extend(self.alert(row.id).await?.map(|alert| (row.name, alert)));
+        }
+        Ok(alerts)
+    }
+
+    /// When any cluster was last looked at in full.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_look(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        sqlx::query_scalar!("select max(looked_at) from watched")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(doing("read when the watch last looked"))
     }
 
     /// Keeps that a person has taken an alert on; false if it is over or somebody has already.
@@ -293,6 +360,11 @@ pub fn alert_key(id: AlertId) -> String {
     format!("alert/{id}")
 }
 
+/// The key of the message of a group.
+pub fn alert_group_key(first: AlertId) -> String {
+    format!("alert-group/{first}")
+}
+
 /// The key of the reply when it is over.
 pub fn alert_end_key(id: AlertId) -> String {
     format!("alert-end/{id}")
@@ -343,8 +415,8 @@ async fn keep(connection: &mut PgConnection, alert: &Alert) -> Result<bool, Stor
     let called = alert.called.map_or(0, |(_, times)| times);
     let done = sqlx::query!(
         "insert into alerts (id, cluster_id, kind, state, since, gone_since, fired_at, resolved_at,
-             called_at, called, finding)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             called_at, called, finding, group_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict do nothing",
         alert.id.as_uuid(),
         alert.cluster.as_uuid(),
@@ -356,7 +428,8 @@ async fn keep(connection: &mut PgConnection, alert: &Alert) -> Result<bool, Stor
         alert.resolved_at,
         alert.called.map(|(at, _)| at),
         i32::try_from(called).unwrap_or(i32::MAX),
-        finding
+        finding,
+        alert.group.map(AlertId::as_uuid)
     )
     .execute(&mut *connection)
     .await
@@ -366,7 +439,7 @@ async fn keep(connection: &mut PgConnection, alert: &Alert) -> Result<bool, Stor
     }
     let done = sqlx::query!(
         "update alerts set state = $2, since = $3, gone_since = $4, fired_at = $5, resolved_at = $6,
-             called_at = $7, called = $8, finding = $9
+             called_at = $7, called = $8, finding = $9, group_id = $10
          where id = $1 and state <> 'resolved'",
         alert.id.as_uuid(),
         alert.state.as_str(),
@@ -376,7 +449,8 @@ async fn keep(connection: &mut PgConnection, alert: &Alert) -> Result<bool, Stor
         alert.resolved_at,
         alert.called.map(|(at, _)| at),
         i32::try_from(called).unwrap_or(i32::MAX),
-        finding
+        finding,
+        alert.group.map(AlertId::as_uuid)
     )
     .execute(connection)
     .await

@@ -16,6 +16,7 @@ struct Row {
     starts_at: DateTime<Utc>,
     ends_at: DateTime<Utc>,
     set_by: i64,
+    quiet: bool,
 }
 
 impl From<Row> for Lock {
@@ -27,6 +28,7 @@ impl From<Row> for Lock {
             starts_at: row.starts_at,
             ends_at: row.ends_at,
             set_by: DiscordUserId::from_db(row.set_by),
+            quiet: row.quiet,
         }
     }
 }
@@ -45,21 +47,23 @@ impl Store {
         let now = self.clock.now();
         let mut tx = self.begin().await?;
         sqlx::query!(
-            "insert into locks (id, cluster_id, reason, starts_at, ends_at, set_by, set_at)
-             values ($1, $2, $3, $4, $5, $6, $7)",
+            "insert into locks (id, cluster_id, reason, starts_at, ends_at, set_by, set_at, quiet)
+             values ($1, $2, $3, $4, $5, $6, $7, $8)",
             lock.id.as_uuid(),
             lock.cluster.as_uuid(),
             lock.reason,
             lock.starts_at,
             lock.ends_at,
             lock.set_by.to_db(),
-            now
+            now,
+            lock.quiet
         )
         .execute(&mut *tx)
         .await
         .map_err(doing("kept a lock"))?;
         let details = serde_json::json!({
             "lock": lock.id, "reason": lock.reason, "from": lock.starts_at, "until": lock.ends_at,
+            "no-alerts": lock.quiet,
         });
         let subject = lock.cluster.to_string();
         let entry = AuditEntry::by(lock.set_by, "cluster.locked", subject, details);
@@ -116,7 +120,7 @@ impl Store {
         let rows = sqlx::query_as!(
             Row,
             r#"select id as "id: LockId", cluster_id as "cluster_id: ClusterId", reason, starts_at,
-                   ends_at, set_by
+                   ends_at, set_by, quiet
                from locks where cluster_id = $1 and lifted_at is null and ends_at > $2
                order by starts_at, id"#,
             cluster.as_uuid(),
@@ -141,7 +145,7 @@ impl Store {
         let row = sqlx::query_as!(
             Row,
             r#"select l.id as "id: LockId", cluster_id as "cluster_id: ClusterId", reason, starts_at,
-                   ends_at, set_by
+                   ends_at, set_by, quiet
                from locks l join clusters c on c.id = l.cluster_id
                where c.name = $1 and c.phase <> 'removed' and lifted_at is null
                  and starts_at <= $2 and ends_at > $2

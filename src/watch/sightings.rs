@@ -17,8 +17,18 @@ const PLACES: usize = 8;
 /// What the hub said to a browser.
 pub type SeenHub = Result<Option<DateTime<Utc>>, String>;
 
+/// Nothing of the machine answers, its hub included: that is one matter, not two.
+fn is_gone(seen: &Seen, hub: Option<&SeenHub>) -> bool {
+    let inside = [
+        seen.kubernetes.seen().is_some(),
+        seen.clues.seen().is_some(),
+        seen.token.seen().is_some(),
+    ];
+    matches!(hub, Some(Err(_))) && !inside.contains(&true)
+}
+
 /// A source does not answer.
-pub fn blind(seen: &Seen, fires_after: TimeDelta) -> Sighting {
+pub fn blind(seen: &Seen, hub: Option<&SeenHub>, fires_after: TimeDelta) -> Sighting {
     fn why<T>(look: &Look<T>) -> Option<&str> {
         match look {
             Look::At(_) => None,
@@ -44,13 +54,25 @@ pub fn blind(seen: &Seen, fires_after: TimeDelta) -> Sighting {
         .filter(found)
         .map(|(name, _)| *name)
         .collect();
+    let (title, text, evidence) = match hub {
+        Some(Err(why)) if is_gone(seen, hub) => (
+            "neither the front end nor the hub answers".to_owned(),
+            "the machine is off, or cut off from the bot",
+            [vec![format!("the hub: {why}")], evidence].concat(),
+        ),
+        _answers => (
+            format!("the bot can't see {}", names.join(", ")),
+            "what happens there is not watched until it answers",
+            evidence,
+        ),
+    };
     Sighting::Found {
         since: None,
         fires_after,
         finding: Finding {
-            title: format!("the bot can't see {}", names.join(", ")),
+            title,
             cause: Some("not seen".to_owned()),
-            text: "what happens there is not watched until it answers".to_owned(),
+            text: text.to_owned(),
             evidence,
             remedy: "says more about the cluster as a whole".to_owned(),
             command: Some("diagnose".to_owned()),
@@ -59,10 +81,12 @@ pub fn blind(seen: &Seen, fires_after: TimeDelta) -> Sighting {
     }
 }
 
-/// The hub does not answer as one; `None` if it was not asked.
-pub fn hub(hub: Option<&SeenHub>, fires_after: TimeDelta) -> Sighting {
+/// The hub does not answer as one; `None` if it was not asked. A machine of which nothing answers
+/// is told by [`blind`].
+pub fn hub(seen: &Seen, hub: Option<&SeenHub>, fires_after: TimeDelta) -> Sighting {
     match hub {
         None => Sighting::Unseen,
+        Some(Err(_)) if is_gone(seen, hub) => Sighting::Unseen,
         Some(Ok(_)) => Sighting::Gone,
         Some(Err(why)) => Sighting::Found {
             since: None,
@@ -179,12 +203,12 @@ mod tests {
 
     #[test]
     fn every_source_that_fails_is_named_with_why() {
-        assert_eq!(blind(&well(), NOW), Sighting::Gone);
+        assert_eq!(blind(&well(), None, NOW), Sighting::Gone);
         let mut seen = well();
         seen.clues = Look::Failed("no answer within 20 s".to_owned());
         seen.vms = Look::Failed("IM answers 503".to_owned());
         seen.quotas = Look::Failed("nobody needs them".to_owned());
-        let finding = finding(blind(&seen, NOW));
+        let finding = finding(blind(&seen, None, NOW));
         assert_eq!(
             finding.title,
             "the bot can't see CLUES, Infrastructure Manager"
@@ -211,13 +235,27 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_is_gone_is_one_matter() {
+        let down: SeenHub = Err("no answer".to_owned());
+        let mut seen = well();
+        seen.kubernetes = Look::Failed("no route".to_owned());
+        seen.clues = Look::Failed("no route".to_owned());
+        seen.token = Look::Failed("no route".to_owned());
+        assert_eq!(hub(&seen, Some(&down), NOW), Sighting::Unseen);
+        let told = finding(blind(&seen, Some(&down), NOW));
+        assert_eq!(told.title, "neither the front end nor the hub answers");
+        assert_eq!(told.evidence.len(), 4);
+    }
+
+    #[test]
     fn a_hub_is_down_or_not_and_its_certificate_is_looked_at_while_it_answers() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let answers = |days| Ok(Some(now + TimeDelta::days(days)));
         let down: SeenHub = Err("geo answers 502".to_owned());
-        assert_eq!(hub(Some(&answers(90)), NOW), Sighting::Gone);
-        assert_eq!(hub(None, NOW), Sighting::Unseen);
-        assert_eq!(finding(hub(Some(&down), NOW)).evidence, ["geo answers 502"]);
+        assert_eq!(hub(&well(), Some(&answers(90)), NOW), Sighting::Gone);
+        assert_eq!(hub(&well(), None, NOW), Sighting::Unseen);
+        let told = finding(hub(&well(), Some(&down), NOW));
+        assert_eq!(told.evidence, ["geo answers 502"]);
         assert_eq!(certificate(Some(&down), now), Sighting::Unseen);
         assert_eq!(certificate(Some(&answers(14)), now), Sighting::Gone);
         let ends = finding(certificate(Some(&answers(13)), now));

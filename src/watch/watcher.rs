@@ -17,31 +17,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::stream::{self, StreamExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::sightings::{self, SeenHub};
-use crate::domain::alert::{
-    self, Alert, AlertKind, AlertState, Call, CallRule, Sighting, Silence, Step,
-};
+use super::telling::{self, Teller};
+use crate::domain::alert::{self, Alert, AlertKind, AlertState, CallRule, Sighting, Silence};
 use crate::domain::cluster::{Cluster, Phase};
 use crate::domain::diagnosis::stall::{self, Limits, Memory};
 use crate::domain::diagnosis::{Cause, Look, SeenKubernetes};
 use crate::domain::ids::{ClusterId, DiscordChannelId};
-use crate::domain::message::{MessageKind, Notice, Place, Prepared};
+use crate::domain::message::{MessageKind, Place};
+use crate::domain::metrics::{Metrics, Watched};
 use crate::domain::operation::{Operation, OperationState};
-use crate::domain::person::Role;
 use crate::looks::{LookError, Looks};
 use crate::operations::Services;
 use crate::operations::services::address_of;
-use crate::store::alerts::{Change, alert_end_key, alert_key};
+use crate::services::switch::Switch;
 use crate::store::{Store, StoreError};
 
 /// The lease of the replica that looks.
 const LEASE: &str = "watch";
 
-/// How many clusters are looked at at once.
-const AT_ONCE: usize = 16;
+/// How many clusters are looked at at once; one that does not answer holds a place for its limit.
+const AT_ONCE: usize = 64;
 
 /// How long the look at one cluster may take; each of its systems has its own limit below it.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
@@ -51,6 +52,12 @@ const HUB_LIMIT: Duration = Duration::from_secs(20);
 
 /// Helm is asked once in so many full looks whether somebody changed the release by hand.
 const DRIFT_IN_FULL_LOOKS: u32 = 12;
+
+/// Nobody has looked for so many full looks: the bot was away.
+const AWAY_IN_FULL_LOOKS: u32 = 3;
+
+/// The pause between two words to the dead man's switch.
+const TELL_SWITCH_EVERY: TimeDelta = TimeDelta::seconds(60);
 
 /// The shortest pause of the loop.
 const SHORTEST: Duration = Duration::from_millis(200);
@@ -76,6 +83,17 @@ pub struct WatchSettings {
     pub calls: CallRule,
     /// What is not watched.
     pub off: BTreeSet<AlertKind>,
+    /// Other limits for some clusters, by name.
+    pub of_clusters: BTreeMap<String, Limits>,
+    /// What is told while all is looked at, so that others notice when it is not.
+    pub switch: Option<Switch>,
+}
+
+impl WatchSettings {
+    fn limits_of(&self, cluster: &Cluster) -> &Limits {
+        let own = self.of_clusters.get(cluster.name.as_str());
+        own.unwrap_or(&self.limits)
+    }
 }
 
 /// Looks after clusters.
@@ -86,20 +104,26 @@ pub struct Watcher {
     services: Arc<Services>,
     looks: Looks,
     replica: String,
+    metrics: Metrics,
     /// When each cluster was last looked at in full, and when it is due again.
     times: Mutex<BTreeMap<ClusterId, Times>>,
+    /// Whoever tells something.
+    turn: tokio::sync::Mutex<()>,
+    at_once: Semaphore,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Times {
+    name: String,
     full_at: DateTime<Utc>,
     drift_at: Option<DateTime<Utc>>,
     due_at: DateTime<Utc>,
 }
 
 impl Times {
-    fn never() -> Self {
+    fn never(cluster: &Cluster) -> Self {
         Self {
+            name: cluster.name.to_string(),
             full_at: DateTime::UNIX_EPOCH,
             drift_at: None,
             due_at: DateTime::UNIX_EPOCH,
@@ -112,6 +136,8 @@ struct Known {
     open: Vec<Alert>,
     silences: Vec<Silence>,
     latest: Option<Operation>,
+    /// Whether a lock says that nothing new is told.
+    is_quiet: bool,
 }
 
 impl Watcher {
@@ -129,26 +155,84 @@ impl Watcher {
             services,
             looks,
             replica,
+            metrics: Metrics::new(),
             times: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            at_once: Semaphore::new(AT_ONCE),
         }
     }
 
-    /// Looks until the bot ends.
+    /// Shows there what is seen.
+    #[must_use]
+    pub fn counted_by(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Looks until the bot ends. A cluster that is slow to answer holds no other up.
     pub async fn run(self, ended: CancellationToken) {
-        let mut pause = Duration::ZERO;
+        let mut told_at = None;
+        // Since when nobody has looked, until that is told.
+        let mut before = self.store.last_look().await.ok().flatten();
+        let (mut looking, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
+        let mut next_at = Instant::now();
         loop {
-            let end = tokio::time::timeout(pause, ended.cancelled()).await;
-            if end.is_ok() {
-                return;
+            tokio::select! {
+                () = ended.cancelled() => return,
+                Some(looked) = looking.next() => {
+                    busy.remove(&looked);
+                    if busy.is_empty()
+                        && let Some(last) = before.take()
+                    {
+                        report(self.tell_absence(last).await);
+                    }
+                }
+                () = sleep_until(next_at) => {
+                    match self.due_clusters().await {
+                        Ok(Some(due)) => {
+                            let new = due.into_iter().filter(|cluster| busy.insert(cluster.id));
+                            looking.extend(new.map(|cluster| self.look_in_time(cluster)));
+                            self.tell_switch(&mut told_at).await;
+                        }
+                        Ok(None) => {}
+                        Err(error) => report(Err(error)),
+                    }
+                }
             }
-            if let Err(error) = self.look_at_all().await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "could not look after the clusters; the next look follows"
-                );
-            }
-            pause = self.until_due();
+            next_at = Instant::now() + self.until_due();
         }
+    }
+
+    /// Tells the dead man's switch, once a minute; that it does not answer is logged and nothing else.
+    async fn tell_switch(&self, told_at: &mut Option<DateTime<Utc>>) {
+        let now = self.store.clock().now();
+        let Some(switch) = &self.settings.switch else {
+            return;
+        };
+        if told_at.is_some_and(|at| now - at < TELL_SWITCH_EVERY) {
+            return;
+        }
+        *told_at = Some(now);
+        if let Err(error) = switch.tell().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not tell `watch.ping_url` that all is looked at"
+            );
+        }
+    }
+
+    /// Tells that nobody looked for a while, and what has begun in it.
+    async fn tell_absence(&self, last: DateTime<Utc>) -> Result<(), StoreError> {
+        let now = self.store.clock().now();
+        let pause = self.settings.full * AWAY_IN_FULL_LOOKS;
+        if now - last < TimeDelta::from_std(pause).unwrap_or_default() {
+            return Ok(());
+        }
+        let mut began = self.store.open_alerts(None).await?;
+        began.retain(|alert| alert.since >= last);
+        let key = format!("away/{}", last.timestamp_micros());
+        let notice = MessageKind::Notice(telling::absence(last, now, &began));
+        let place = Place::Channel(self.settings.channel);
+        self.store.tell(&key, &notice, &place).await
     }
 
     /// Until the next cluster is due.
@@ -157,44 +241,51 @@ impl Watcher {
         let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let next = times.values().map(|times| times.due_at).min();
         drop(times);
-        let until = next.and_then(|next| (next - now).to_std().ok());
-        until
-            .unwrap_or_default()
-            .clamp(SHORTEST, self.settings.look.max(SHORTEST))
+        // With nothing to watch here, whether there is something is looked at in the usual pause.
+        let Some(next) = next else {
+            return self.settings.look;
+        };
+        let until = (next - now).to_std().unwrap_or_default();
+        until.clamp(SHORTEST, self.settings.look.max(SHORTEST))
     }
 
-    async fn look_at_all(&self) -> Result<(), StoreError> {
+    /// The clusters that are to be looked at now; `None` if another replica does.
+    async fn due_clusters(&self) -> Result<Option<Vec<Cluster>>, StoreError> {
         let lease = self.settings.look * 2 + LOOK_LIMIT;
         if !self.store.take_lease(LEASE, &self.replica, lease).await? {
-            self.forget_times(&BTreeSet::new());
-            return Ok(());
+            self.forget_all_but(&[]);
+            return Ok(None);
         }
         let mut clusters = self.store.clusters().await?;
         clusters.retain(|cluster| cluster.phase == Phase::Running);
-        self.forget_times(&clusters.iter().map(|cluster| cluster.id).collect());
+        self.forget_all_but(&clusters);
         let now = self.store.clock().now();
         clusters.retain(|cluster| {
             self.times(cluster.id)
                 .is_none_or(|times| times.due_at <= now)
         });
-        stream::iter(clusters)
-            .for_each_concurrent(AT_ONCE, |cluster| async move {
-                let looked =
-                    tokio::time::timeout(LOOK_LIMIT, Box::pin(self.look_at(&cluster))).await;
-                let failed = match looked {
-                    Ok(Ok(())) => return,
-                    Ok(Err(error)) => format!("{error:#}"),
-                    Err(_elapsed) => "it took too long".to_owned(),
-                };
-                tracing::warn!(
-                    error = failed,
-                    cluster.name = %cluster.name,
-                    "could not look after a cluster; the next look follows"
-                );
-                self.due(cluster.id, self.store.clock().now(), None, None);
-            })
-            .await;
-        Ok(())
+        for cluster in &clusters {
+            self.due(cluster, now, None, None);
+        }
+        Ok(Some(clusters))
+    }
+
+    /// Looks at a cluster, but not for too long; answers which it was.
+    async fn look_in_time(&self, cluster: Cluster) -> ClusterId {
+        // It is closed when the bot ends, and then nobody looks.
+        let _permit = self.at_once.acquire().await;
+        let looked = tokio::time::timeout(LOOK_LIMIT, Box::pin(self.look_at(&cluster))).await;
+        let failed = match looked {
+            Ok(Ok(())) => return cluster.id,
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_elapsed) => "it took too long".to_owned(),
+        };
+        tracing::warn!(
+            error = failed,
+            cluster.name = %cluster.name,
+            "could not look after a cluster; the next look follows"
+        );
+        cluster.id
     }
 
     async fn look_at(&self, cluster: &Cluster) -> anyhow::Result<()> {
@@ -202,7 +293,7 @@ impl Watcher {
         let known = self.known(cluster).await?;
         let glance = self.looks.glance(cluster).await?;
         if !self.needs_more(cluster, &known, &glance, began) {
-            self.due(cluster.id, began, None, None);
+            self.due(cluster, began, None, None);
             return Ok(());
         }
         let memory = self.store.watched(cluster.id).await?;
@@ -212,7 +303,7 @@ impl Watcher {
             self.drifted(cluster, &known, began)
         );
         let (seen, drifted) = (seen?, drifted?);
-        let limits = &self.settings.limits;
+        let limits = self.settings.limits_of(cluster);
         let memory = memory.after(&seen, limits);
         let scaling = known.of(AlertKind::Scaling);
         let cause = scaling.and_then(|alert| Cause::from_word(alert.finding.cause.as_deref()?));
@@ -222,8 +313,14 @@ impl Watcher {
                 AlertKind::Scaling,
                 stall::scaling(&seen, &memory, cause, limits),
             ),
-            (AlertKind::Blind, sightings::blind(&seen, blind_after)),
-            (AlertKind::Hub, sightings::hub(hub.as_ref(), blind_after)),
+            (
+                AlertKind::Blind,
+                sightings::blind(&seen, hub.as_ref(), blind_after),
+            ),
+            (
+                AlertKind::Hub,
+                sightings::hub(&seen, hub.as_ref(), blind_after),
+            ),
             (
                 AlertKind::Certificate,
                 sightings::certificate(hub.as_ref(), seen.now),
@@ -234,15 +331,26 @@ impl Watcher {
                 sightings::operation(known.latest.as_ref(), self.settings.waits_after),
             ),
         ];
-        self.keep(cluster, &known, &memory, sightings.into())
-            .await?;
+        let firing = self.keep(cluster, &known, &memory, sightings.into());
+        let numbers = Watched {
+            looked_at: seen.now,
+            pods_waiting: seen.kubernetes.seen().map(|seen| seen.demand().count()),
+            nodes_ready: seen.kubernetes.seen().and(memory.ready),
+            token_ends_at: seen.token.seen().and_then(|token| token.ends_at),
+            certificate_ends_at: hub.and_then(Result::ok).flatten(),
+            firing: firing.await?,
+        };
+        self.metrics.watched(cluster.name.as_str(), &numbers);
         Ok(())
     }
 
     async fn known(&self, cluster: &Cluster) -> Result<Known, StoreError> {
         let name = Some(cluster.name.as_str());
         let latest = self.store.recent_operations(name, 1).await?;
+        let now = self.store.clock().now();
+        let locks = self.store.locks(cluster.id).await?;
         Ok(Known {
+            is_quiet: locks.iter().any(|lock| lock.quiet && lock.holds_at(now)),
             open: self.store.open_alerts(Some(cluster.id)).await?,
             silences: self.store.silences(cluster.id).await?,
             latest: latest.into_iter().next(),
@@ -304,7 +412,7 @@ impl Watcher {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times
             .entry(cluster.id)
-            .or_insert_with(Times::never)
+            .or_insert_with(|| Times::never(cluster))
             .drift_at = Some(now);
         Ok(Some(drifted))
     }
@@ -316,10 +424,11 @@ impl Watcher {
         known: &Known,
         memory: &Memory,
         sightings: Vec<(AlertKind, Sighting)>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<AlertKind>, StoreError> {
+        // Those that come at once are counted one after the other.
+        let turn = self.turn.lock().await;
         let now = self.store.clock().now();
-        let mut changes = Vec::new();
-        let mut due = None;
+        let (mut changes, mut firing, mut due) = (Vec::new(), Vec::new(), None);
         for (kind, sighting) in sightings {
             let open = known.of(kind);
             // What was switched off is over.
@@ -332,13 +441,26 @@ impl Watcher {
                 cluster: cluster.id,
                 kind,
                 sighting,
-                held: kind != AlertKind::Operation && known.is_busy(),
+                held: known.is_quiet || kind != AlertKind::Operation && known.is_busy(),
                 resolves_after: self.settings.resolves_after,
                 now,
             };
             let step = alert::next(open, &look);
-            let change = self.change(cluster, known, open, step);
+            let teller = Teller {
+                store: &self.store,
+                channel: self.settings.channel,
+                calls: &self.settings.calls,
+                cluster,
+                silences: &known.silences,
+                now,
+            };
+            let change = teller.change(open, step).await?;
             let after = change.as_ref().map(|change| &change.alert).or(open);
+            firing.extend(
+                after
+                    .filter(|alert| alert.state == AlertState::Firing)
+                    .map(|alert| alert.kind),
+            );
             due = [due, alert::due(after, &look.sighting)]
                 .into_iter()
                 .flatten()
@@ -346,95 +468,20 @@ impl Watcher {
             changes.extend(change);
         }
         self.store.keep_look(cluster.id, memory, &changes).await?;
-        self.due(cluster.id, now, due, Some(now));
-        Ok(())
-    }
-
-    /// The row of an alert and what people are told of it, if anything is new.
-    fn change(
-        &self,
-        cluster: &Cluster,
-        known: &Known,
-        open: Option<&Alert>,
-        step: Step,
-    ) -> Option<Change> {
-        let (mut alert, is_new) = match (step, open) {
-            (Step::Forget, Some(open)) => {
-                return Some(Change {
-                    alert: open.clone(),
-                    is_forgotten: true,
-                    entered: None,
-                    tells: Vec::new(),
-                });
-            }
-            (Step::Become(alert), _) => (*alert, true),
-            (Step::Stay, Some(open)) => (open.clone(), false),
-            (Step::Stay | Step::Forget, None) => return None,
-        };
-        let now = self.store.clock().now();
-        let is_silenced = known
-            .silences
-            .iter()
-            .any(|silence| silence.holds(alert.kind, now));
-        let call = alert::call(&alert, is_silenced, &self.settings.calls, now);
-        if !is_new && call.is_none() {
-            return None;
-        }
-        if let Some(call) = call {
-            let times = match call {
-                Call::First => 0,
-                Call::Again(times) => times,
-            };
-            alert.called = Some((now, times));
-        }
-        let before = open.map(|open| open.state);
-        let entered = Some(alert.state).filter(|state| before != Some(*state));
-        Some(Change {
-            tells: self.tells(cluster, &alert, entered, call),
-            is_forgotten: false,
-            entered,
-            alert,
-        })
-    }
-
-    fn tells(
-        &self,
-        cluster: &Cluster,
-        alert: &Alert,
-        entered: Option<AlertState>,
-        call: Option<Call>,
-    ) -> Vec<(String, MessageKind, Place)> {
-        // Nobody was told of it yet: nobody is told of its end.
-        if alert.called.is_none() {
-            return Vec::new();
-        }
-        let key = alert_key(alert.id);
-        let place = Place::Channel(self.settings.channel);
-        let mut tells = vec![(key.clone(), MessageKind::Alert(alert.id), place)];
-        if entered == Some(AlertState::Resolved) {
-            tells.push((
-                alert_end_key(alert.id),
-                MessageKind::AlertEnd(alert.id),
-                Place::ReplyTo(key.clone()),
-            ));
-        }
-        if let Some(Call::Again(times)) = call {
-            let notice = again(cluster, alert, times);
-            let kind = MessageKind::Notice(notice);
-            tells.push((format!("{key}/again/{times}"), kind, Place::ReplyTo(key)));
-        }
-        tells
+        drop(turn);
+        self.due(cluster, now, due, Some(now));
+        Ok(firing)
     }
 
     fn times(&self, cluster: ClusterId) -> Option<Times> {
         let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        times.get(&cluster).copied()
+        times.get(&cluster).cloned()
     }
 
     /// When a cluster is looked at next: after the pause, or when an alert fires if that is sooner.
     fn due(
         &self,
-        cluster: ClusterId,
+        cluster: &Cluster,
         now: DateTime<Utc>,
         fires_at: Option<DateTime<Utc>>,
         full_at: Option<DateTime<Utc>>,
@@ -445,14 +492,32 @@ impl Watcher {
             .filter(|at| *at > now)
             .map_or(after, |at| at.min(after));
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = times.entry(cluster).or_insert_with(Times::never);
+        let times = times
+            .entry(cluster.id)
+            .or_insert_with(|| Times::never(cluster));
         times.due_at = due_at;
         times.full_at = full_at.unwrap_or(times.full_at);
     }
 
-    fn forget_times(&self, but: &BTreeSet<ClusterId>) {
+    /// What is not watched here any more has neither times nor series.
+    fn forget_all_but(&self, clusters: &[Cluster]) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        times.retain(|cluster, _| but.contains(cluster));
+        times.retain(|id, times| {
+            let stays = clusters.iter().any(|cluster| cluster.id == *id);
+            if !stays {
+                self.metrics.forget_cluster(&times.name);
+            }
+            stays
+        });
+    }
+}
+
+fn report(outcome: Result<(), StoreError>) {
+    if let Err(error) = outcome {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "could not look after the clusters; the next look follows"
+        );
     }
 }
 
@@ -469,25 +534,5 @@ impl Known {
                 OperationState::Queued | OperationState::Running | OperationState::Waiting
             )
         })
-    }
-}
-
-/// The call when nobody has taken an alert on.
-fn again(cluster: &Cluster, alert: &Alert, times: u32) -> Notice {
-    let ack = Prepared {
-        command: "alerts ack".to_owned(),
-        options: vec![("alert".to_owned(), alert.id.short())],
-    };
-    Notice {
-        title: format!("{}: {}, still", cluster.name, alert.finding.title),
-        text: format!(
-            "since <t:{}:R>, and nobody has taken it on\nhint: the message above says why and what to do; call {}",
-            alert.since.timestamp(),
-            times + 1
-        ),
-        mention_users: vec![cluster.owner],
-        mention_roles: vec![Role::Operator, Role::Approver],
-        review_of: None,
-        remedies: vec![ack],
     }
 }

@@ -140,7 +140,8 @@ impl World {
     fn alerts_config(&self) -> &'static str {
         match self.speed {
             Speed::Tests => {
-                r#"off = ["scaling", "blind", "hub", "certificate", "drift", "operation"]"#
+                r#"digest_at = ""
+off = ["scaling", "blind", "hub", "certificate", "drift", "operation"]"#
             }
             Speed::Watch => {
                 "look_s = 5

@@ -31,6 +31,7 @@ pub(crate) async fn run(call: Call<'_>) -> anyhow::Result<View> {
         starts_at,
         ends_at,
         set_by: call.caller.person.id,
+        quiet: call.options.is_set("no-alerts"),
     };
     let notice = Notice {
         title: format!("{name} is to be left alone"),

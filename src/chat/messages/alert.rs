@@ -193,6 +193,47 @@ pub(crate) fn end(clean: &Clean, (key, shown): (&str, &Shown)) -> View {
     })
 }
 
+/// Many alerts at once, a line each; each has its own message in the thread below.
+pub(crate) fn group(
+    clean: &Clean,
+    (key, alerts): (&str, &[(String, Alert)]),
+    roles: Vec<DiscordRoleId>,
+) -> View {
+    let open = alerts
+        .iter()
+        .filter(|(_, alert)| alert.state == AlertState::Firing);
+    let open = open.count();
+    let what = alerts.first().map_or("", |(_, alert)| &alert.finding.title);
+    let mut text = "so many came at once that they stand in the thread below\n".to_owned();
+    for (cluster, alert) in alerts {
+        let sign = if alert.state == AlertState::Firing {
+            "❌"
+        } else {
+            "✅"
+        };
+        let _written = writeln!(
+            text,
+            "{sign} `{cluster}` since <t:{}:R>",
+            alert.since.timestamp()
+        );
+    }
+    let called: Vec<String> = roles.iter().map(|role| format!("<@&{role}>")).collect();
+    View {
+        content: called.join(" "),
+        mention_roles: roles,
+        ..View::card(Card {
+            title: cut(
+                &clean.redact(&format!("{open} more of {}: {what}", alerts.len())),
+                200,
+            ),
+            text: cut(text.trim_end(), TEXT),
+            shade: if open == 0 { Shade::Good } else { Shade::Bad },
+            fields: Vec::new(),
+            footer: reference(key),
+        })
+    }
+}
+
 /// The answer to `/pangeo alerts list`; `names` are those of the clusters.
 pub(crate) fn list(
     clean: &Clean,
@@ -296,6 +337,7 @@ mod tests {
                 resolved_at: None,
                 called: Some((at(5), 0)),
                 acknowledged: None,
+                group: None,
                 finding: Finding {
                     title: "scaling stalls: token expired".to_owned(),
                     cause: Some("token expired".to_owned()),
@@ -356,6 +398,22 @@ mod tests {
         assert!(text.contains("<@7> sees to it since <t:"), "{text}");
         assert!(text.contains("by <@8>: exam"), "{text}");
         assert_eq!(view.buttons.len(), 1, "nobody else needs to");
+    }
+
+    #[test]
+    fn a_group_counts_those_that_are_open() {
+        let first = stall().alert;
+        let over = Alert {
+            state: AlertState::Resolved,
+            ..first.clone()
+        };
+        let alerts = [("geo".to_owned(), first), ("sea".to_owned(), over)];
+        let clean = Clean::new(Redactor::new());
+        let view = group(&clean, ("alert-group/1", &alerts), vec![DiscordRoleId(20)]);
+        assert_eq!(view.content, "<@&20>");
+        let card = view.card.unwrap();
+        assert_eq!(card.title, "1 more of 2: scaling stalls: token expired");
+        assert!(card.text.contains("✅ `sea` since"), "{}", card.text);
     }
 
     #[test]

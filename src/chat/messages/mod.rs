@@ -84,6 +84,7 @@ pub(crate) fn reference(key: &str) -> String {
         ("progress", Some(short), None) => format!("operation {short}"),
         ("summary", Some(short), Some(attempt)) => format!("operation {short}-{attempt}"),
         ("alert", Some(short), None) => format!("alert {short}"),
+        ("alert-group", Some(short), None) => format!("group of alert {short}"),
         ("alert-end", Some(short), None) => format!("end of alert {short}"),
         ("hint", Some(short), Some(_person)) => {
             let why = parts.next().unwrap_or_default().replace('-', " ");

@@ -153,7 +153,7 @@ impl Poster {
     async fn show_in_turn(&self, mut messages: Vec<OutboxMessage>) {
         messages.sort_by_key(|message| match message.kind {
             MessageKind::Plan(_) => 0,
-            MessageKind::Progress(_) => 1,
+            MessageKind::Progress(_) | MessageKind::AlertGroup(_) => 1,
             MessageKind::Notice(_) | MessageKind::LogView(_) | MessageKind::Alert(_) => 2,
             MessageKind::Summary(_) | MessageKind::LogLines(_) | MessageKind::AlertEnd(_) => 3,
         });
@@ -254,6 +254,7 @@ impl Poster {
             | MessageKind::LogLines(_)
             | MessageKind::Alert(_)
             | MessageKind::AlertEnd(_)
+            | MessageKind::AlertGroup(_)
             | MessageKind::Notice(_) => Ok(()),
         }
     }
@@ -384,7 +385,9 @@ impl Poster {
             MessageKind::Progress(_) => "progress",
             MessageKind::Summary(_) => "summary",
             MessageKind::LogView(_) | MessageKind::LogLines(_) => "log",
-            MessageKind::Alert(_) | MessageKind::AlertEnd(_) => "alert",
+            MessageKind::Alert(_) | MessageKind::AlertEnd(_) | MessageKind::AlertGroup(_) => {
+                "alert"
+            }
             MessageKind::Notice(_) => "notice",
         };
         self.shared.parts.metrics.message(kind, outcome);

@@ -113,6 +113,7 @@ impl Poster {
             | MessageKind::LogLines(_)
             | MessageKind::Alert(_)
             | MessageKind::AlertEnd(_)
+            | MessageKind::AlertGroup(_)
             | MessageKind::Notice(_) => self.give_up(message, error).await,
         }
     }
@@ -134,7 +135,8 @@ impl Poster {
             | MessageKind::LogView(_)
             | MessageKind::LogLines(_)
             | MessageKind::Alert(_)
-            | MessageKind::AlertEnd(_) => false,
+            | MessageKind::AlertEnd(_)
+            | MessageKind::AlertGroup(_) => false,
         };
         let parent = self.store().message(parent).await?;
         match parent.and_then(|parent| parent.channel) {
