@@ -207,7 +207,7 @@ async fn look(world: &World, pool: &PgPool) -> anyhow::Result<Row> {
     sqlx::query(
         "insert into clusters (id, name, host, phase, owner_id, options, infrastructure_id, address, revision, created_at, changed_at)
          select gen_random_uuid(), 'silent-' || n, 'silent-' || n || '.vm.fedcloud.eu', phase, owner_id,
-                options, infrastructure_id, '192.0.2.1', revision, created_at, changed_at
+                options, infrastructure_id || '-' || n, '192.0.2.1', revision, created_at, changed_at
          from clusters, generate_series(1, $1) n where name = 'fleet-0'",
     )
     .bind(SILENT)

@@ -16,7 +16,7 @@ const LARGE: ServerSize = ServerSize {
 };
 
 /// A watch that a test can wait for.
-const QUICK: &[(&str, &str)] = &[
+pub(crate) const QUICK: &[(&str, &str)] = &[
     ("WATCH_OFF", ""),
     ("WATCH_LOOK_S", "1"),
     ("WATCH_FULL_LOOK_S", "2"),
@@ -26,10 +26,15 @@ const QUICK: &[(&str, &str)] = &[
     ("WATCH_RESOLVE_AFTER_S", "2"),
     ("WATCH_ESCALATE_AFTER_S", "6"),
     ("WATCH_SAMPLE_S", "1"),
+    ("WATCH_DIGEST_AT", "00:00"),
 ];
 
 async fn deployed(pool: PgPool) -> (Scene, String) {
-    let scene = Scene::start_set(pool, QUICK).await;
+    deployed_with(pool, QUICK).await
+}
+
+pub(crate) async fn deployed_with(pool: PgPool, keys: &[(&str, &str)]) -> (Scene, String) {
+    let scene = Scene::start_set(pool, keys).await;
     scene.keeps_dns_secret(HOST).await;
     let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
     scene.person("ana").runs(&deploy).await.answer().await;
@@ -110,12 +115,9 @@ async fn a_stall_is_told_with_its_cause_and_over_once_its_button_has_cured_it(po
     scene.person("ben").reacts(&plan, "✅");
     // It helped against this cause, and shows the one behind it.
     let behind = "scaling stalls: wrong node size in CLUES";
-    let alert = shows(&scene, &alert, behind).await;
-    for words in [
-        "`run restart-clues`",
-        "was done, and it is still there",
-        "CLUES believes that wn",
-    ] {
+    shows(&scene, &alert, behind).await;
+    let alert = shows(&scene, &alert, "was done, and it is still there").await;
+    for words in ["`run restart-clues`", "CLUES believes that wn"] {
         assert!(alert.says(words), "{words}: {}", alert.text());
     }
     ana.presses_on(&alert, "/pangeo flavor set")
@@ -163,15 +165,17 @@ async fn what_can_not_be_seen_is_told_and_a_silence_keeps_still(pool: PgPool) {
         .set_ssh(&id, SshDoor::Refusing)
         .unwrap();
     scene.world.front_ends.cut_ssh(&id).unwrap();
-    let blind = scene.sees("geo: the bot can't see Kubernetes").await;
-    assert!(blind.says("is not watched"), "{}", blind.text());
-    assert!(blind.says("CLUES: "), "{}", blind.text());
+    // The machine as a whole is one matter.
+    let blind = scene.sees("geo: neither the front end nor the hub").await;
+    for words in ["cut off from the bot", "the hub: ", "CLUES: "] {
+        assert!(blind.says(words), "{words}: {}", blind.text());
+    }
     assert_eq!(count(&scene, "geo: the hub does not answer"), 0, "silenced");
 
     hub.clear();
     scene.world.front_ends.set_ssh(&id, SshDoor::Open).unwrap();
     scene
-        .sees("can't see Kubernetes, CLUES, the token files (over)")
+        .sees("neither the front end nor the hub answers (over)")
         .await;
     scene.sees("nothing was run by the bot").await;
     scene
@@ -185,5 +189,98 @@ async fn what_can_not_be_seen_is_told_and_a_silence_keeps_still(pool: PgPool) {
     );
     let unknown = asks(&scene, "/pangeo alerts ack alert:12345678").await;
     assert!(unknown.says("no open alert"), "{}", unknown.text());
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn many_at_once_are_one_message_and_what_was_missed_is_told(pool: PgPool) {
+    let (mut scene, _id) = deployed(pool).await;
+    // Nine more, at an address that never answers (TEST-NET-1 of RFC 5737).
+    sqlx::query(
+        "insert into clusters (id, name, host, phase, owner_id, options, infrastructure_id, address, revision, created_at, changed_at)
+         select gen_random_uuid(), name || '-' || n, name || n || '.vm.fedcloud.eu', phase, owner_id,
+                options, infrastructure_id || '-' || n, '192.0.2.1', revision, created_at, changed_at
+         from clusters, generate_series(1, 9) n",
+    )
+    .execute(&scene.pool)
+    .await
+    .unwrap();
+    let blind = "select count(*) from alerts where kind = 'blind' and state = 'firing'";
+    scene.counts(blind, 9).await;
+    let group = scene.sees("5 more of 5: neither the front end").await;
+    assert!(group.says("`geo-"), "{}", group.text());
+    scene.settles().await;
+    let discord = &scene.world.discord;
+    let in_channel = discord.messages(discord.channel_id());
+    let alone = in_channel
+        .iter()
+        .filter(|one| one.says(": neither the front end") && one.reference.is_none())
+        .filter(|one| one.id != group.id)
+        .count();
+    assert_eq!(alone, 4, "the others stand in the group's thread");
+    let numbers = scene.metrics().await;
+    let series = r#"pangeo_bot_alert_firing{cluster="geo-1",kind="blind"} 1"#;
+    assert!(numbers.contains(series), "{numbers}");
+
+    // The bot was away since yesterday, and the day's digest is not told yet.
+    scene.bot.kill().await.unwrap();
+    sqlx::raw_sql(
+        "update watched set looked_at = looked_at - interval '1 day'; delete from facts where key = 'digest/day'",
+    )
+    .execute(&scene.pool)
+    .await
+    .unwrap();
+    scene.bot.start().await.unwrap();
+    let away = scene.sees("I was away").await;
+    assert!(
+        away.says("nobody watched the clusters from"),
+        "{}",
+        away.text()
+    );
+    assert!(away.says("is there still"), "{}", away.text());
+    let digest = scene.sees("Today, 20").await;
+    for words in [
+        "Alerts",
+        "`geo-1` neither the front end",
+        "/pangeo alerts list",
+    ] {
+        assert!(digest.says(words), "{words}: {}", digest.text());
+    }
+    scene.settles().await;
+    assert_eq!(count(&scene, "Today, 20"), 1);
+    assert_eq!(count(&scene, "I was away"), 1);
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_quiet_lock_holds_alerts_back_and_the_switch_outside_is_told(pool: PgPool) {
+    let switch = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/ping/secret-word", switch.local_addr().unwrap());
+    let keys = [QUICK, &[("WATCH_PING_URL", url.as_str())]].concat();
+    let (scene, _id) = deployed_with(pool, &keys).await;
+    let (stream, _from) = tokio::time::timeout(PATIENCE, switch.accept())
+        .await
+        .unwrap()
+        .unwrap();
+    let mut line = String::new();
+    let mut reader = tokio::io::BufReader::new(stream);
+    tokio::io::AsyncBufReadExt::read_line(&mut reader, &mut line)
+        .await
+        .unwrap();
+    assert_eq!(line.trim(), "GET /ping/secret-word HTTP/1.1");
+
+    let lock = "/pangeo lock name:geo end:2099-01-01 reason:Downtime no-alerts:true";
+    let locked = asks(&scene, lock).await;
+    assert!(locked.says("is locked"), "{}", locked.text());
+    scene.sees("Downtime (no new alerts)").await;
+    let hub = scene.world.front_ends.hub_faults();
+    drop(hub.inject(On::any(), Fault::answer(502, "Bad Gateway"), 10_000));
+    let old = "select count(*) from alerts where kind = 'hub' and state = 'pending'
+                 and since < now() - interval '5 s'";
+    scene.counts(old, 1).await;
+    assert_eq!(count(&scene, "geo: the hub does not answer"), 0);
+    asks(&scene, "/pangeo unlock name:geo").await;
+    let told = scene.sees("geo: the hub does not answer").await;
+    assert!(told.says("502"), "{}", told.text());
     scene.nothing_unexpected();
 }

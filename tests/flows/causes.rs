@@ -60,7 +60,7 @@ async fn diagnosed(scene: &Scene, what: &str, is: impl Fn(&Message) -> bool) {
 }
 
 /// One user more than there are nodes on, each of whom needs a node.
-fn want_one_more(scene: &Scene, id: &str) -> Vec<String> {
+pub(crate) fn want_one_more(scene: &Scene, id: &str) -> Vec<String> {
     let front_ends = &scene.world.front_ends;
     let is_on = |state: &str| ["idle", "used"].contains(&state);
     let nodes = front_ends.nodes(id).into_iter();

@@ -288,7 +288,7 @@ async fn all_clusters_are_shown_at_one_look(pool: PgPool) {
     sqlx::query(
         "insert into clusters (id, name, host, phase, owner_id, options, infrastructure_id, address, revision, created_at, changed_at)
          select gen_random_uuid(), name || '-' || n, name || n || '.vm.fedcloud.eu', phase, owner_id,
-                options, infrastructure_id, '192.0.2.1', revision, created_at, changed_at
+                options, infrastructure_id || '-' || n, '192.0.2.1', revision, created_at, changed_at
          from clusters, generate_series(1, 99) n",
     )
     .execute(&scene.pool)

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod adopt;
+mod alert_causes;
 mod alerts;
 mod causes;
 mod crash;
