@@ -12,6 +12,7 @@
 //! | log of 2 GB | the time from the command to its answer, and the process's memory before and after |
 //! | token on 50 front ends | the time of the step that writes, from the rows; Ansible's playbook on the same front ends right after it |
 //! | status of 100 clusters | the time from the command to its answer; half of the clusters answer |
+//! | simulated weeks | the product's rules over a simulated cluster, look by look, as in `tests/week.rs` |
 //! | redaction | two logs through the redactor, on one core |
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
@@ -24,6 +25,7 @@ mod redaction;
 mod rest;
 mod setting;
 mod table;
+mod week;
 
 use anyhow::Context as _;
 
@@ -34,6 +36,7 @@ use setting::Setting;
 async fn main() -> anyhow::Result<()> {
     println!("{}", setting::machine()?);
     let mut rows = redaction::rows().to_vec();
+    rows.extend(week::rows());
     let setting = Setting::start().await?;
     let mut bot = setting.bot()?;
     rows.extend(rest::start_to_ready(&mut bot).await?);
