@@ -14,8 +14,8 @@
 //! | [`commands`] | reads and checks the files in `commands/` | domain |
 //! | [`plans`], [`approvals`] | plan and digest; rules and grants | domain, store, commands, services (read only) |
 //! | [`operations`] | the durable runner, one file per step | domain, store, services, commands, approvals |
-//! | [`watch`] | looks at every cluster all the time, never repairs | domain, store, services, operations (its connections) |
-//! | [`looks`] | answers of commands that change nothing | domain, store, services, operations (its connections) |
+//! | [`watch`] | looks at every cluster all the time, never repairs | domain, store, services, operations (its connections), looks |
+//! | [`looks`] | answers of commands that change nothing | domain, store, services, operations (its connections), looks |
 //! | `chat` | the only place that knows Discord | all of the above |
 //! | [`web`] | health, metrics, signed pages | domain, store |
 //! | `app` | wires everything, contains no behaviour | all |
