@@ -18,6 +18,7 @@ mod keys;
 mod scheduled;
 mod secrets;
 mod sections;
+mod watched;
 
 use std::{
     fmt,
@@ -34,8 +35,9 @@ pub use secrets::{MAX_SECRET_BYTES, SecretError, SecretSource};
 pub use sections::{
     Checkin, CloudCredential, CloudKind, Commands, Database, Discord, Dns, Frontend, Helm, Hub,
     HubScheme, Im, Issuers, Log, LogFormat, Operations, Sealing, SealingKey, Templates, Token, Vo,
-    Watch, WatchedCluster, Web,
+    Web,
 };
+pub use watched::{Watch, WatchedCluster};
 
 /// The longest configuration file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
