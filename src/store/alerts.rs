@@ -292,6 +292,32 @@ impl Store {
         Ok(true)
     }
 
+    /// Ends the alerts of clusters that are gone: nobody looks at those any more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end_alerts_of_removed(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut tx = self.begin().await?;
+        let ended = sqlx::query_scalar!(
+            r#"update alerts set state = 'resolved', resolved_at = $1
+               where state <> 'resolved'
+                 and cluster_id in (select id from clusters where phase = 'removed')
+               returning id as "id: AlertId""#,
+            now
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(doing("ended the alerts of removed clusters"))?;
+        for id in &ended {
+            let details = serde_json::json!({"because": "the cluster is gone"});
+            let entry = AuditEntry::by_bot("alert.resolved", id.to_string(), details);
+            audit::append(&mut tx, now, entry).await?;
+            messages::touch(&mut tx, &alert_key(*id)).await?;
+        }
+        tx.commit().await.map_err(doing("committed"))
+    }
+
     /// Keeps a silence on a cluster, and shows its alerts anew.
     ///
     /// # Errors

@@ -256,6 +256,7 @@ impl Watcher {
             self.forget_all_but(&[]);
             return Ok(None);
         }
+        self.store.end_alerts_of_removed().await?;
         let mut clusters = self.store.clusters().await?;
         clusters.retain(|cluster| cluster.phase == Phase::Running);
         self.forget_all_but(&clusters);

@@ -249,6 +249,18 @@ async fn many_at_once_are_one_message_and_what_was_missed_is_told(pool: PgPool) 
     scene.settles().await;
     assert_eq!(count(&scene, "Today, 20"), 1);
     assert_eq!(count(&scene, "I was away"), 1);
+
+    // Those of clusters that are gone are over.
+    sqlx::raw_sql("update clusters set phase = 'removed' where name like 'geo-%'")
+        .execute(&scene.pool)
+        .await
+        .unwrap();
+    scene
+        .counts("select count(*) from alerts where state <> 'resolved'", 0)
+        .await;
+    scene
+        .sees("geo-1: neither the front end nor the hub answers (over)")
+        .await;
     scene.nothing_unexpected();
 }
 
