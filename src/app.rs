@@ -7,3 +7,4 @@ pub mod check;
 pub mod parts;
 pub mod render;
 pub mod serve;
+mod watching;

@@ -1,26 +1,21 @@
 //! `serve`: the bot.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use chrono::TimeDelta;
 use futures::FutureExt as _;
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::parts::{self, Parts, WatchedToken};
+use super::watching::watch_settings;
 use crate::approvals::Approvals;
 use crate::chat::{self, Chat};
-use crate::config::{self, Config};
-use crate::domain::alert::{AlertKind, CallRule};
+use crate::config::Config;
 use crate::domain::clock::Clock;
-use crate::domain::diagnosis::stall::Limits;
 use crate::domain::health::Health;
-use crate::domain::ids::DiscordChannelId;
 use crate::domain::links::{LinkSigner, OperationLinks};
 use crate::domain::metrics::Metrics;
 use crate::domain::redact::Redactor;
@@ -31,9 +26,8 @@ use crate::operations::{
     Control, EndDates, Runner, RunnerOptions, Services, Starter, TokenWatcher, Waker,
 };
 use crate::plans::{PlanSettings, Planner};
-use crate::services::switch::Switch;
 use crate::store::slots::{Slot, SlotHeld};
-use crate::watch::{Digest, Sampler, WatchSettings, Watcher};
+use crate::watch::{Digest, Sampler, Watcher};
 use crate::web::{self, WebParts};
 
 /// How often tokens that something else renews are read again.
@@ -317,60 +311,6 @@ fn watch(parts: &Parts, services: &Arc<Services>, replica: &str, metrics: &Metri
         }),
         end_dates: channel.map(|channel| EndDates::new(store.clone(), replica(), *channel)),
     }
-}
-
-/// What the configuration says about alerts; `None` if nothing is watched.
-fn watch_settings(watch: &config::Watch, channel: DiscordChannelId) -> Option<WatchSettings> {
-    let seconds = |duration: Duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
-    let off: BTreeSet<AlertKind> = watch
-        .off
-        .iter()
-        .filter_map(|word| AlertKind::from_word(word))
-        .collect();
-    let limits = Limits {
-        stalls_after: seconds(watch.stall_after),
-        latent_after: seconds(watch.latent_after),
-        boot: seconds(watch.boot),
-    };
-    let own = |given: Option<u64>, otherwise| {
-        given.map_or(otherwise, |given| seconds(Duration::from_secs(given)))
-    };
-    let of_cluster = |cluster: &config::WatchedCluster| {
-        let own = Limits {
-            stalls_after: own(cluster.stall_after_s, limits.stalls_after),
-            latent_after: own(cluster.latent_after_s, limits.latent_after),
-            boot: own(cluster.boot_s, limits.boot),
-        };
-        (cluster.name.clone(), own)
-    };
-    (off.len() < AlertKind::ALL.len()).then(|| WatchSettings {
-        channel,
-        look: watch.look,
-        full: watch.full_look,
-        limits,
-        of_clusters: watch.clusters.iter().map(of_cluster).collect(),
-        switch: watch.ping_url.clone().and_then(switch),
-        blind_after: seconds(watch.blind_after),
-        waits_after: seconds(watch.waits_after),
-        resolves_after: seconds(watch.resolve_after),
-        calls: CallRule {
-            escalates_after: seconds(watch.escalate_after),
-            again_after: seconds(watch.again_after),
-        },
-        off,
-    })
-}
-
-/// The dead man's switch; without it everything else goes on.
-fn switch(address: SecretString) -> Option<Switch> {
-    Switch::new(address)
-        .inspect_err(|error| {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                "no HTTP client for `watch.ping_url`"
-            );
-        })
-        .ok()
 }
 
 impl Watch {

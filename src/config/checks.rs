@@ -6,7 +6,12 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use super::{Config, ConfigProblem, Events, Watch, keys::KEYS, sections::CloudKind};
-use crate::domain::{alert::AlertKind, email::is_email, person::Role, time::TimeOfDay};
+use crate::domain::{
+    alert::AlertKind, email::is_email, front_end::path_problem, person::Role, time::TimeOfDay,
+};
+
+/// How old the newest backup may be, in seconds.
+const BACKUP_AGE_S: RangeInclusive<u64> = 60..=31_536_000;
 
 /// An error and its causes in one line.
 pub(super) fn chain(error: &dyn Error) -> String {
@@ -78,29 +83,53 @@ fn check_watch(config: &Config, problems: &mut Vec<ConfigProblem>) {
             problems.push(ConfigProblem::new("watch.ping_url", text));
         }
     }
-    for cluster in &config.watch.clusters {
-        let given = [
-            cluster.stall_after_s,
-            cluster.latent_after_s,
-            cluster.boot_s,
-        ];
-        if given
-            .into_iter()
-            .flatten()
-            .any(|s| !(1..=86_400).contains(&s))
-        {
-            problems.push(ConfigProblem::new(
-                format!("watch.clusters.{}", cluster.name),
-                "a limit is out of range: 1 to 86400 seconds",
-            ));
-        }
-    }
+    check_watched_clusters(&config.watch, problems);
+    check_watched_paths(&config.watch, problems);
     let known = AlertKind::ALL.map(AlertKind::as_str).join(", ");
     problems.extend(unknown.map(|word| {
         ConfigProblem::new(
             "watch.off",
             format!("`{word}` is nothing that is watched; allowed: {known}"),
         )
+    }));
+}
+
+fn check_watched_clusters(watch: &Watch, problems: &mut Vec<ConfigProblem>) {
+    for cluster in &watch.clusters {
+        let limits = [
+            cluster.stall_after_s,
+            cluster.latent_after_s,
+            cluster.boot_s,
+        ];
+        let is_out = |range: RangeInclusive<u64>, s: &u64| !range.contains(s);
+        let name = || format!("watch.clusters.{}", cluster.name);
+        if limits.iter().flatten().any(|s| is_out(1..=86_400, s)) {
+            let text = "a limit is out of range: 1 to 86400 seconds";
+            problems.push(ConfigProblem::new(name(), text));
+        }
+        if cluster
+            .backup_age_s
+            .is_some_and(|s| is_out(BACKUP_AGE_S, &s))
+        {
+            let text = "`backup_age_s` is out of range: 60 to 31536000 seconds";
+            problems.push(ConfigProblem::new(name(), text));
+        }
+    }
+}
+
+/// Paths on front ends.
+fn check_watched_paths(watch: &Watch, problems: &mut Vec<ConfigProblem>) {
+    let disks = watch.disks.iter().map(|path| ("watch.disks", path));
+    let backup = [("watch.backup_path", &watch.backup_path)].into_iter();
+    let of_clusters = watch.clusters.iter().filter_map(|cluster| {
+        let path = cluster.backup_path.as_ref()?;
+        Some(("watch.clusters", path))
+    });
+    let backups = backup.chain(of_clusters);
+    let paths = disks.chain(backups.filter(|(_, path)| !path.is_empty()));
+    problems.extend(paths.filter_map(|(key, path)| {
+        let problem = path_problem(path)?;
+        Some(ConfigProblem::new(key, format!("`{path}` {problem}")))
     }));
 }
 
@@ -229,6 +258,12 @@ fn check_watch_ranges(watch: &Watch, problems: &mut Vec<ConfigProblem>) {
             1..=86_400,
         ),
         ("watch.boot_s", watch.boot.as_secs(), 1..=86_400),
+        ("watch.disk_percent", watch.disk_percent.into(), 1..=100),
+        (
+            "watch.backup_age_s",
+            watch.backup_age.as_secs(),
+            BACKUP_AGE_S,
+        ),
         (
             "watch.blind_after_s",
             watch.blind_after.as_secs(),

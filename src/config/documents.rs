@@ -25,12 +25,14 @@ const SEALING: &str = r#"
 "#;
 
 const CLUSTERS: &str = r#"
-# Other limits for some clusters, in seconds; those above where none is given.
+# Other limits for some clusters, in seconds, and another backup; those above where none is given.
 # [[watch.clusters]]
 # name = "geo"
 # stall_after_s = 600           # its site is slow
 # latent_after_s = 1200
 # boot_s = 2400
+# backup_path = "/pv/backup"    # "" needs none
+# backup_age_s = 172800
 "#;
 
 fn section_of(key: &Key) -> &'static str {

@@ -497,10 +497,34 @@ pub(crate) const KEYS: &[Key] = &[
         "An address that is asked each minute while the clusters are looked at, so that a dead man's switch outside notices when they are not.",
     ),
     texts(
+        "watch.disks",
+        "[\"/\", \"/pv\"]",
+        "paths",
+        "The folders of front ends whose file systems are watched; one that is not there is passed over. The templates export `/pv` to the pods.",
+    ),
+    number(
+        "watch.disk_percent",
+        "85",
+        "percent",
+        "From when on a file system is told as nearly full, of its bytes or of its files, 1 to 100.",
+    ),
+    text(
+        "watch.backup_path",
+        "\"\"",
+        "path",
+        "The file or folder on front ends that backups of the hub's database are written to; not watched if empty.",
+    ),
+    number(
+        "watch.backup_age_s",
+        "93600",
+        "seconds",
+        "How old the newest backup may be, 60 to 31536000; 26 hours are a day and a late run.",
+    ),
+    texts(
         "watch.off",
         "[]",
         "kinds of alerts",
-        "What is not watched: scaling, blind, hub, certificate, drift, operation. With all of them nothing is looked at.",
+        "What is not watched: scaling, blind, hub, gateway, certificate, pods, disk, backup, drift, operation. With all of them nothing is looked at.",
     ),
     number(
         "schedules.announce_before_s",

@@ -51,6 +51,15 @@ pub struct Watch {
     #[serde(skip)]
     pub ping_url: Option<SecretString>,
     pub(super) ping_url_file: Option<PathBuf>,
+    /// The folders of front ends whose file systems are watched.
+    pub disks: Vec<String>,
+    /// From how many percent on a file system is nearly full.
+    pub disk_percent: u8,
+    /// Where front ends keep backups of the hub's database; not watched if empty.
+    pub backup_path: String,
+    /// How old the newest backup may be.
+    #[serde(rename = "backup_age_s", deserialize_with = "seconds")]
+    pub backup_age: Duration,
     /// What is not watched, by the words of [`AlertKind`](crate::domain::alert::AlertKind).
     pub off: Vec<String>,
     /// Other limits for some clusters.
@@ -72,6 +81,12 @@ pub struct WatchedCluster {
     /// How long a node may take from the request until pods run on it, in seconds.
     #[serde(default)]
     pub boot_s: Option<u64>,
+    /// Where its front end keeps backups of the hub's database; not watched if empty.
+    #[serde(default)]
+    pub backup_path: Option<String>,
+    /// How old its newest backup may be, in seconds.
+    #[serde(default)]
+    pub backup_age_s: Option<u64>,
 }
 
 impl Default for Watch {
@@ -91,6 +106,10 @@ impl Default for Watch {
             digest_at: "07:00".to_owned(),
             ping_url: None,
             ping_url_file: None,
+            disks: vec!["/".to_owned(), "/pv".to_owned()],
+            disk_percent: 85,
+            backup_path: String::new(),
+            backup_age: Duration::from_hours(26),
             off: Vec::new(),
             clusters: Vec::new(),
         }

@@ -25,8 +25,16 @@ pub enum AlertKind {
     Blind,
     /// The hub does not answer as it should.
     Hub,
+    /// The Dask gateway does not answer as it should.
+    Gateway,
     /// The certificate of the hub ends soon.
     Certificate,
+    /// Pods start again and again.
+    Pods,
+    /// A file system of the front end is nearly full.
+    Disk,
+    /// There is no new backup of the hub's database.
+    Backup,
     /// The helm release is not what was approved.
     Drift,
     /// An operation waits for a person.
@@ -35,11 +43,15 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::Scaling,
         Self::Blind,
         Self::Hub,
+        Self::Gateway,
         Self::Certificate,
+        Self::Pods,
+        Self::Disk,
+        Self::Backup,
         Self::Drift,
         Self::Operation,
     ];
@@ -50,7 +62,11 @@ impl AlertKind {
             Self::Scaling => "scaling",
             Self::Blind => "blind",
             Self::Hub => "hub",
+            Self::Gateway => "gateway",
             Self::Certificate => "certificate",
+            Self::Pods => "pods",
+            Self::Disk => "disk",
+            Self::Backup => "backup",
             Self::Drift => "drift",
             Self::Operation => "operation",
         }

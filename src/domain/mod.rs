@@ -17,6 +17,7 @@ pub mod diagnosis;
 pub mod dns;
 pub mod email;
 pub mod event;
+pub mod front_end;
 pub mod health;
 pub mod ids;
 pub mod links;

@@ -229,7 +229,9 @@ fn in_the_way(text: &str) -> Stopped {
 }
 
 /// What was seen within the limit; only the bot's own database is an error.
-async fn within<T>(look: impl Future<Output = Result<T, Stopped>>) -> Result<Look<T>, LookError> {
+pub(super) async fn within<T>(
+    look: impl Future<Output = Result<T, Stopped>>,
+) -> Result<Look<T>, LookError> {
     match tokio::time::timeout(LIMIT, look).await {
         Ok(Ok(seen)) => Ok(Look::At(seen)),
         Ok(Err(Stopped::InTheWay(why, _))) => Ok(Look::Failed(why)),
@@ -255,5 +257,7 @@ fn waiting(pod: &PodState) -> WaitingPod {
         since: pod.unschedulable.as_ref().and_then(|(_, since)| *since),
         asks,
         waiting: pod.containers.iter().find_map(|one| one.waiting.clone()),
+        namespace: pod.namespace.clone(),
+        restarts: pod.containers.iter().map(|one| one.restarts).sum(),
     }
 }

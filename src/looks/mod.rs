@@ -11,6 +11,7 @@ pub mod diagnose;
 pub mod dns;
 pub mod flavor;
 pub mod follow;
+pub mod front_end;
 pub mod logs;
 pub mod nodes;
 mod overview;

@@ -3,6 +3,8 @@
 //! The check goes to the cluster's address whatever DNS says, so that a name that points elsewhere
 //! does not answer for it. Nothing is sent but `GET /hub/api` and `GET /hub/login`.
 
+pub mod gateway;
+
 use std::error::Error as _;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -4,18 +4,21 @@
 //! |---|---|
 //! | [`sampler`] | counts nodes and pods once a minute, for the picture in `status` |
 //! | [`watcher`] | looks at each cluster, and tells the channel when something stalls |
+//! | [`beside`] | gateway, pods that crash, disks, backup |
 //! | `telling` | what people are told of an alert: its message, calls, its end, groups |
 //! | [`digest`] | once a day, what is open and what comes up |
 //! | [`sightings`] | what a look says about each kind of alert; the growing is in [`crate::domain::diagnosis::stall`] |
 //!
 //! **Invariant:** nothing outside is changed.
 
+pub mod beside;
 pub mod digest;
 pub mod sampler;
 pub mod sightings;
 mod telling;
 pub mod watcher;
 
+pub use beside::BesideRules;
 pub use digest::Digest;
 pub use sampler::Sampler;
 pub use watcher::{WatchSettings, Watcher};

@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::beside::{Part, crashes_of};
 use crate::domain::alert::{Finding, Sighting};
 use crate::domain::diagnosis::{Look, Seen};
 use crate::domain::operation::{Operation, OperationState};
@@ -27,8 +28,13 @@ fn is_gone(seen: &Seen, hub: Option<&SeenHub>) -> bool {
     matches!(hub, Some(Err(_))) && !inside.contains(&true)
 }
 
-/// A source does not answer.
-pub fn blind(seen: &Seen, hub: Option<&SeenHub>, fires_after: TimeDelta) -> Sighting {
+/// A source does not answer; `beside` are those that have nothing to do with growing, with why.
+pub fn blind(
+    seen: &Seen,
+    hub: Option<&SeenHub>,
+    beside: &[(&'static str, Option<&str>)],
+    fires_after: TimeDelta,
+) -> Sighting {
     fn why<T>(look: &Look<T>) -> Option<&str> {
         match look {
             Look::At(_) => None,
@@ -41,6 +47,7 @@ pub fn blind(seen: &Seen, hub: Option<&SeenHub>, fires_after: TimeDelta) -> Sigh
         ("the token files", why(&seen.token)),
         ("Infrastructure Manager", why(&seen.vms)),
     ];
+    let sources = [&sources, beside].concat();
     let evidence: Vec<String> = sources
         .iter()
         .filter_map(|(source, why)| why.map(|why| format!("{source}: {why}")))
@@ -98,7 +105,7 @@ pub fn hub(seen: &Seen, hub: Option<&SeenHub>, fires_after: TimeDelta) -> Sighti
                 evidence: vec![why.clone()],
                 remedy: "shows what the hub says".to_owned(),
                 command: Some("logs hub".to_owned()),
-                others: Vec::new(),
+                others: crashes_of(seen, Part::Hub),
             },
         },
     }
@@ -203,12 +210,12 @@ mod tests {
 
     #[test]
     fn every_source_that_fails_is_named_with_why() {
-        assert_eq!(blind(&well(), None, NOW), Sighting::Gone);
+        assert_eq!(blind(&well(), None, &[], NOW), Sighting::Gone);
         let mut seen = well();
         seen.clues = Look::Failed("no answer within 20 s".to_owned());
         seen.vms = Look::Failed("IM answers 503".to_owned());
         seen.quotas = Look::Failed("nobody needs them".to_owned());
-        let finding = finding(blind(&seen, None, NOW));
+        let finding = finding(blind(&seen, None, &[("the disks", None)], NOW));
         assert_eq!(
             finding.title,
             "the bot can't see CLUES, Infrastructure Manager"
@@ -242,9 +249,14 @@ mod tests {
         seen.clues = Look::Failed("no route".to_owned());
         seen.token = Look::Failed("no route".to_owned());
         assert_eq!(hub(&seen, Some(&down), NOW), Sighting::Unseen);
-        let told = finding(blind(&seen, Some(&down), NOW));
+        let told = finding(blind(
+            &seen,
+            Some(&down),
+            &[("the disks", Some("no route"))],
+            NOW,
+        ));
         assert_eq!(told.title, "neither the front end nor the hub answers");
-        assert_eq!(told.evidence.len(), 4);
+        assert_eq!(told.evidence.len(), 5);
     }
 
     #[test]

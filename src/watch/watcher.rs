@@ -22,12 +22,13 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::beside::{self, Beside, BesideEyes, BesideRules};
 use super::sightings::{self, SeenHub};
 use super::telling::{self, Teller};
 use crate::domain::alert::{self, Alert, AlertKind, AlertState, CallRule, Sighting, Silence};
 use crate::domain::cluster::{Cluster, Phase};
 use crate::domain::diagnosis::stall::{self, Limits, Memory};
-use crate::domain::diagnosis::{Cause, Look, SeenKubernetes};
+use crate::domain::diagnosis::{Cause, Look, Seen, SeenKubernetes};
 use crate::domain::ids::{ClusterId, DiscordChannelId};
 use crate::domain::message::{MessageKind, Place};
 use crate::domain::metrics::{Metrics, Watched};
@@ -79,6 +80,8 @@ pub struct WatchSettings {
     pub waits_after: TimeDelta,
     /// How long something must be gone until its alert is over.
     pub resolves_after: TimeDelta,
+    /// What is watched beside the growing.
+    pub beside: BesideRules,
     /// When people are called again.
     pub calls: CallRule,
     /// What is not watched.
@@ -103,6 +106,7 @@ pub struct Watcher {
     store: Store,
     services: Arc<Services>,
     looks: Looks,
+    beside: BesideEyes,
     replica: String,
     metrics: Metrics,
     /// When each cluster was last looked at in full, and when it is due again.
@@ -149,7 +153,9 @@ impl Watcher {
         looks: Looks,
         replica: String,
     ) -> Self {
+        let (rules, full) = (settings.beside.clone(), settings.full);
         Self {
+            beside: BesideEyes::new(rules, looks.clone(), services.clone(), full),
             settings,
             store,
             services,
@@ -298,29 +304,23 @@ impl Watcher {
             return Ok(());
         }
         let memory = self.store.watched(cluster.id).await?;
-        let (seen, hub, drifted) = tokio::join!(
+        let is_backup_told = known.of(AlertKind::Backup).is_some();
+        let (seen, hub, drifted, beside) = tokio::join!(
             self.looks.see(cluster),
             self.hub(cluster),
-            self.drifted(cluster, &known, began)
+            self.drifted(cluster, &known, began),
+            self.beside.look(cluster, is_backup_told, began)
         );
-        let (seen, drifted) = (seen?, drifted?);
+        let (seen, drifted, beside) = (seen?, drifted?, beside?);
         let limits = self.settings.limits_of(cluster);
         let memory = memory.after(&seen, limits);
         let scaling = known.of(AlertKind::Scaling);
         let cause = scaling.and_then(|alert| Cause::from_word(alert.finding.cause.as_deref()?));
-        let blind_after = self.settings.blind_after;
-        let sightings = [
+        let mut sightings = self.beside_sightings(&seen, hub.as_ref(), &beside, (&known, limits));
+        sightings.extend([
             (
                 AlertKind::Scaling,
                 stall::scaling(&seen, &memory, cause, limits),
-            ),
-            (
-                AlertKind::Blind,
-                sightings::blind(&seen, hub.as_ref(), blind_after),
-            ),
-            (
-                AlertKind::Hub,
-                sightings::hub(&seen, hub.as_ref(), blind_after),
             ),
             (
                 AlertKind::Certificate,
@@ -331,8 +331,8 @@ impl Watcher {
                 AlertKind::Operation,
                 sightings::operation(known.latest.as_ref(), self.settings.waits_after),
             ),
-        ];
-        let firing = self.keep(cluster, &known, &memory, sightings.into());
+        ]);
+        let firing = self.keep(cluster, &known, &memory, sightings);
         let numbers = Watched {
             looked_at: seen.now,
             pods_waiting: seen.kubernetes.seen().map(|seen| seen.demand().count()),
@@ -343,6 +343,40 @@ impl Watcher {
         };
         self.metrics.watched(cluster.name.as_str(), &numbers);
         Ok(())
+    }
+
+    /// What a look says about everything but the growing, the release and operations.
+    fn beside_sightings(
+        &self,
+        seen: &Seen,
+        hub: Option<&SeenHub>,
+        beside: &Beside,
+        (known, limits): (&Known, &Limits),
+    ) -> Vec<(AlertKind, Sighting)> {
+        let blind_after = self.settings.blind_after;
+        let answers = (hub, beside.gateway.as_ref());
+        let is_disk_told = known.of(AlertKind::Disk).is_some();
+        let disk_limit = (self.beside.disk_percent(), is_disk_told);
+        vec![
+            (
+                AlertKind::Blind,
+                sightings::blind(seen, hub, &beside.failed(), blind_after),
+            ),
+            (AlertKind::Hub, sightings::hub(seen, hub, blind_after)),
+            (
+                AlertKind::Gateway,
+                beside::gateway(seen, answers, blind_after),
+            ),
+            (
+                AlertKind::Pods,
+                beside::pods(seen, answers, limits.latent_after),
+            ),
+            (
+                AlertKind::Disk,
+                beside::disk(beside.disks.as_ref(), disk_limit, limits.latent_after),
+            ),
+            (AlertKind::Backup, beside::backup(beside.backup.as_ref())),
+        ]
     }
 
     async fn known(&self, cluster: &Cluster) -> Result<Known, StoreError> {

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod alert_causes;
+mod alert_kinds;
 mod alerts;
 mod causes;
 mod crash;

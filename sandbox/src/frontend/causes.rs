@@ -153,6 +153,17 @@ impl FrontEnds {
         }
     }
 
+    /// Lets the pods of a deployment, such as `hub`, start again and again, or run again.
+    pub fn crash_deployment(&self, infrastructure: &str, deployment: &str, on: bool) {
+        self.shared.change(infrastructure, |cluster| {
+            if on {
+                cluster.crashing.insert(deployment.to_owned(), 7);
+            } else {
+                cluster.crashing.remove(deployment);
+            }
+        });
+    }
+
     /// The kubelets of all nodes that are on stop answering, or answer again.
     pub fn silence_kubelets(&self, infrastructure: &str, on: bool) {
         self.shared.change(infrastructure, |cluster| {

@@ -84,6 +84,7 @@ struct Basis {
     nodes: BTreeMap<String, WorkerNode>,
     servers: Vec<Server>,
     workload: Workload,
+    crashing: BTreeMap<String, u32>,
     configured: bool,
     inputs: serde_json::Map<String, Value>,
 }
@@ -93,6 +94,7 @@ impl Basis {
         self.nodes == cluster.clues.nodes
             && self.servers == cluster.servers
             && self.workload == cluster.workload
+            && self.crashing == cluster.crashing
             && self.configured == cluster.configured
             && self.inputs == cluster.inputs
     }
@@ -102,6 +104,7 @@ impl Basis {
             nodes: cluster.clues.nodes.clone(),
             servers: cluster.servers.clone(),
             workload: cluster.workload.clone(),
+            crashing: cluster.crashing.clone(),
             configured: cluster.configured,
             inputs: cluster.inputs.clone(),
         }

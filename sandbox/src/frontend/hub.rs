@@ -18,6 +18,9 @@ use super::chart;
 use super::state::Workload;
 use crate::tls::IssuedCertificate;
 
+/// Where the hub's proxy has the Dask gateway.
+const GATEWAY: &str = "/services/dask-gateway";
+
 #[derive(Clone)]
 struct Ingress {
     shared: Arc<Shared>,
@@ -50,9 +53,10 @@ async fn answer(State(ingress): State<Ingress>, request: Request) -> Response {
             cluster.configured,
             version.filter(|_| is_its_host),
             cluster.workload.clone(),
+            cluster.crashing.clone(),
         )
     });
-    let Some((true, version, workload)) = state else {
+    let Some((true, version, workload, crashing)) = state else {
         return (StatusCode::BAD_GATEWAY, "nothing is configured here\n").into_response();
     };
     if path.starts_with("/grafana") {
@@ -62,7 +66,11 @@ async fn answer(State(ingress): State<Ingress>, request: Request) -> Response {
     let Some(version) = version else {
         return (StatusCode::NOT_FOUND, "default backend - 404").into_response();
     };
-    if workload != Workload::Ready {
+    let crashes = |is: fn(&str) -> bool| crashing.keys().any(|name| is(name));
+    if path.starts_with(GATEWAY) && workload == Workload::Ready {
+        return gateway(&path, crashes(|name| name.contains("dask-gateway")));
+    }
+    if workload != Workload::Ready || crashes(|name| matches!(name, "hub" | "proxy")) {
         let text = "<html><head><title>503 Service Temporarily Unavailable</title></head></html>";
         return (StatusCode::SERVICE_UNAVAILABLE, Html(text)).into_response();
     }
@@ -71,7 +79,21 @@ async fn answer(State(ingress): State<Ingress>, request: Request) -> Response {
         "/hub/login" => Html("<title>JupyterHub (simulated)</title><h1>Sign in with EGI Check-In</h1><p>This is a simulation.").into_response(),
         "/hub/api" | "/hub/api/" => Json(json!({ "version": version })).into_response(),
         "/hub/health" => StatusCode::OK.into_response(),
-        _ => (StatusCode::NOT_FOUND, "404 : Not Found").into_response(),
+        _ => {
+            let from_the_hub = [("x-jupyterhub-version", version)];
+            (StatusCode::NOT_FOUND, from_the_hub, "404 : Not Found").into_response()
+        }
+    }
+}
+
+/// What the Dask gateway answers, or traefik for it.
+fn gateway(path: &str, is_down: bool) -> Response {
+    if is_down {
+        return (StatusCode::NOT_FOUND, "404 page not found").into_response();
+    }
+    match path.strip_prefix(GATEWAY) {
+        Some("/api/health") => Json(json!({ "status": "pass" })).into_response(),
+        _ => (StatusCode::NOT_FOUND, Json(json!({ "error": "Not Found" }))).into_response(),
     }
 }
 

@@ -138,6 +138,7 @@ impl FrontEnds {
             clues: Clues::default(),
             servers: Vec::new(),
             load: None,
+            crashing: std::collections::BTreeMap::new(),
         };
         let token = match &self.shared.options.ec3 {
             Some(ec3) => ec3.checkin.mint_token(&ec3.user, TOKEN_LIFETIME)?,

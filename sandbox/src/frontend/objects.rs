@@ -107,6 +107,10 @@ fn readiness_of_node(worker: Option<&WorkerNode>) -> (Value, Option<&'static str
 
 /// How many pods of a deployment are ready, and what Kubernetes says if not all are.
 fn readiness(cluster: &Cluster, name: &str, wanted: u32) -> (u32, Option<String>) {
+    if cluster.crashing.contains_key(name) {
+        let message = "Deployment does not have minimum availability.";
+        return (0, Some(message.to_owned()));
+    }
     match &cluster.workload {
         Workload::Ready | Workload::Absent => (wanted, None),
         Workload::Starting => (
@@ -161,6 +165,7 @@ pub(super) fn pod_items(cluster: &Cluster) -> Vec<Value> {
         let (ready, _) = readiness(cluster, name, wanted);
         for number in 0..wanted {
             let is_ready = number < ready;
+            let crashes = cluster.crashing.get(name);
             items.push(json!({
                 "metadata": {
                     "name": format!("{name}-6d988656cf-{number}"), "namespace": "daskhub",
@@ -171,9 +176,10 @@ pub(super) fn pod_items(cluster: &Cluster) -> Vec<Value> {
                         "name": format!("{name}-6d988656cf")
                     }]
                 },
-                "spec": { "containers": [], "nodeName": home },
+                "spec": { "containers": [{ "name": name }], "nodeName": home },
                 "status": {
-                    "phase": if is_ready { "Running" } else { "Pending" },
+                    "phase": if is_ready || crashes.is_some() { "Running" } else { "Pending" },
+                    "containerStatuses": crashes.map(|times| [crashing_status(name, *times)]),
                     "conditions": [{
                         "type": "Ready", "status": if is_ready { "True" } else { "False" }
                     }]
@@ -182,6 +188,18 @@ pub(super) fn pod_items(cluster: &Cluster) -> Vec<Value> {
         }
     }
     items
+}
+
+/// How the kubelet tells of a container that ends by itself again and again.
+fn crashing_status(name: &str, times: u32) -> Value {
+    json!({
+        "name": name, "image": "", "imageID": "", "ready": false, "restartCount": times,
+        "state": { "waiting": {
+            "reason": "CrashLoopBackOff",
+            "message": format!("back-off 5m0s restarting failed container={name}")
+        } },
+        "lastState": { "terminated": { "exitCode": 1, "reason": "Error" } }
+    })
 }
 
 /// A server of a user, with the labels that `KubeSpawner` gives it.

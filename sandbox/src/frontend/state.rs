@@ -45,6 +45,9 @@ pub(super) struct Cluster {
     /// Users who come and go by themselves.
     #[serde(default)]
     pub(super) load: Option<Load>,
+    /// Deployments whose pods start again and again, and how often they did.
+    #[serde(default)]
+    pub(super) crashing: BTreeMap<String, u32>,
 }
 
 /// CLUES, as it runs on the front end.
@@ -299,6 +302,7 @@ impl Cluster {
             clues: Clues::default(),
             servers: Vec::new(),
             load: None,
+            crashing: BTreeMap::new(),
         }
     }
 

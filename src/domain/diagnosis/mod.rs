@@ -104,6 +104,10 @@ pub struct WaitingPod {
     pub asks: Amount,
     /// Why a container does not start, such as `ImagePullBackOff`, and the message.
     pub waiting: Option<(String, String)>,
+    /// Its namespace.
+    pub namespace: String,
+    /// How often its containers were started again.
+    pub restarts: i32,
 }
 
 /// A node of Kubernetes.

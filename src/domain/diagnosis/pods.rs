@@ -1,6 +1,6 @@
 //! The pods that wait: for more than there can be, or for something that no node gives.
 
-use super::{Remedy, Seen, Verdict, WaitingPod};
+use super::{Remedy, Seen, SeenKubernetes, Verdict, WaitingPod};
 
 /// Reasons for which a container does not start though its pod has a node.
 const STUCK: &[&str] = &[
@@ -9,8 +9,10 @@ const STUCK: &[&str] = &[
     "InvalidImageName",
     "CreateContainerConfigError",
     "CreateContainerError",
-    "CrashLoopBackOff",
 ];
+
+/// The reason of a container that starts again and again.
+const CRASHES: &str = "CrashLoopBackOff";
 
 /// What the scheduler says when more nodes of the same kind do not help.
 const NO_NODE_HELPS: &[&str] = &[
@@ -67,6 +69,14 @@ pub fn not_scaling(seen: &Seen) -> Verdict {
             ));
         }
         Verdict::found(lines, LOOK)
+    })
+}
+
+/// The pods that start again and again. They have a node, so this is no cause of a stall.
+pub fn crashing(kubernetes: &SeenKubernetes) -> impl Iterator<Item = &WaitingPod> {
+    kubernetes.waiting.iter().filter(|pod| {
+        let waiting = pod.waiting.as_ref();
+        waiting.is_some_and(|(reason, _)| reason == CRASHES)
     })
 }
 
