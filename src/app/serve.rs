@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::parts::{self, Parts, WatchedToken};
-use super::watching::watch_settings;
+use super::watching::{token_told, watch_settings};
 use crate::approvals::Approvals;
 use crate::chat::{self, Chat};
 use crate::config::Config;
@@ -22,9 +22,7 @@ use crate::domain::redact::Redactor;
 use crate::domain::time::TimeOfDay;
 use crate::looks::Looks;
 use crate::looks::follow::Follower;
-use crate::operations::{
-    Control, EndDates, Runner, RunnerOptions, Services, Starter, TokenWatcher, Waker,
-};
+use crate::operations::{Control, EndDates, Runner, RunnerOptions, Services, Starter, Waker};
 use crate::plans::{PlanSettings, Planner};
 use crate::store::slots::{Slot, SlotHeld};
 use crate::watch::{Digest, Sampler, Watcher};
@@ -229,6 +227,7 @@ fn chat_parts(
             domains: config.dns.domains.clone(),
             replica: replica.to_owned(),
             schedules: config.schedules.times(),
+            token_told: token_told(&config.watch),
         },
         store: store.clone(),
         vault: vault.clone(),
@@ -278,7 +277,6 @@ fn runner(parts: &Parts, services: Arc<Services>, slot: (String, SlotHeld)) -> R
 
 /// What looks all the time and changes nothing.
 struct Watch {
-    tokens: TokenWatcher,
     sampler: Sampler,
     watcher: Option<Watcher>,
     digest: Option<Digest>,
@@ -290,7 +288,6 @@ fn watch(parts: &Parts, services: &Arc<Services>, replica: &str, metrics: &Metri
     let channel = parts.config.discord.channels.first();
     let replica = || replica.to_owned();
     Watch {
-        tokens: TokenWatcher::new(store.clone(), vault.clone(), services.clone(), replica()),
         sampler: Sampler::new(
             store.clone(),
             vault.clone(),
@@ -316,7 +313,6 @@ fn watch(parts: &Parts, services: &Arc<Services>, replica: &str, metrics: &Metri
 impl Watch {
     /// Each runs until the bot ends.
     fn spawn(self, tasks: &mut Tasks, ends: &CancellationToken) {
-        tasks.spawn("token watch", self.tokens.run(ends.clone()).map(Ok));
         tasks.spawn("samples", self.sampler.run(ends.clone()).map(Ok));
         if let Some(watcher) = self.watcher {
             tasks.spawn("watch", watcher.run(ends.clone()).map(Ok));

@@ -47,6 +47,7 @@ pub(super) fn watch_settings(
         limits,
         of_clusters: watch.clusters.iter().map(of_cluster).collect(),
         switch: watch.ping_url.clone().and_then(switch),
+        token_before: seconds(watch.token_before),
         beside: beside(watch),
         blind_after: seconds(watch.blind_after),
         waits_after: seconds(watch.waits_after),
@@ -69,6 +70,15 @@ fn switch(address: SecretString) -> Option<Switch> {
             );
         })
         .ok()
+}
+
+/// How many minutes before its end the token of a front end is told of; `None` if never.
+pub(super) fn token_told(watch: &config::Watch) -> Option<u64> {
+    let is_off = watch
+        .off
+        .iter()
+        .any(|kind| kind == AlertKind::Token.as_str());
+    (!is_off).then_some(watch.token_before.as_secs() / 60)
 }
 
 /// What is watched beside the growing.

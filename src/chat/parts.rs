@@ -51,6 +51,8 @@ pub struct Settings {
     pub replica: String,
     /// When people are told of a run of a schedule, and how late it may be.
     pub schedules: ScheduleTimes,
+    /// How many minutes before its end the token of a front end is told of; `None` if never.
+    pub token_told: Option<u64>,
 }
 
 impl Settings {

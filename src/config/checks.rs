@@ -258,6 +258,11 @@ fn check_watch_ranges(watch: &Watch, problems: &mut Vec<ConfigProblem>) {
             1..=86_400,
         ),
         ("watch.boot_s", watch.boot.as_secs(), 1..=86_400),
+        (
+            "watch.token_before_s",
+            watch.token_before.as_secs(),
+            60..=604_800,
+        ),
         ("watch.disk_percent", watch.disk_percent.into(), 1..=100),
         (
             "watch.backup_age_s",

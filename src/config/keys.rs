@@ -496,6 +496,12 @@ pub(crate) const KEYS: &[Key] = &[
         "watch.ping_url",
         "An address that is asked each minute while the clusters are looked at, so that a dead man's switch outside notices when they are not.",
     ),
+    number(
+        "watch.token_before_s",
+        "240",
+        "seconds",
+        "How long before its end a front end's access token is told of, 60 to 604800; cron refreshes it when less than 600 are left, every 300.",
+    ),
     texts(
         "watch.disks",
         "[\"/\", \"/pv\"]",
@@ -524,7 +530,7 @@ pub(crate) const KEYS: &[Key] = &[
         "watch.off",
         "[]",
         "kinds of alerts",
-        "What is not watched: scaling, blind, hub, gateway, certificate, pods, disk, backup, drift, operation. With all of them nothing is looked at.",
+        "What is not watched: scaling, blind, token, hub, gateway, certificate, pods, disk, backup, drift, operation. With all of them nothing is looked at.",
     ),
     number(
         "schedules.announce_before_s",

@@ -51,6 +51,9 @@ pub struct Watch {
     #[serde(skip)]
     pub ping_url: Option<SecretString>,
     pub(super) ping_url_file: Option<PathBuf>,
+    /// How long before its end a front end's access token is told of.
+    #[serde(rename = "token_before_s", deserialize_with = "seconds")]
+    pub token_before: Duration,
     /// The folders of front ends whose file systems are watched.
     pub disks: Vec<String>,
     /// From how many percent on a file system is nearly full.
@@ -106,6 +109,7 @@ impl Default for Watch {
             digest_at: "07:00".to_owned(),
             ping_url: None,
             ping_url_file: None,
+            token_before: Duration::from_mins(4),
             disks: vec!["/".to_owned(), "/pv".to_owned()],
             disk_percent: 85,
             backup_path: String::new(),

@@ -23,6 +23,8 @@ pub enum AlertKind {
     Scaling,
     /// A source of what is watched does not answer.
     Blind,
+    /// The token with which the cluster adds nodes ends soon, or has ended while nobody waits.
+    Token,
     /// The hub does not answer as it should.
     Hub,
     /// The Dask gateway does not answer as it should.
@@ -43,9 +45,10 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Scaling,
         Self::Blind,
+        Self::Token,
         Self::Hub,
         Self::Gateway,
         Self::Certificate,
@@ -61,6 +64,7 @@ impl AlertKind {
         match self {
             Self::Scaling => "scaling",
             Self::Blind => "blind",
+            Self::Token => "token",
             Self::Hub => "hub",
             Self::Gateway => "gateway",
             Self::Certificate => "certificate",

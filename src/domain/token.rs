@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::domain::ids::{ClusterId, DiscordChannelId, DiscordUserId};
+use crate::domain::ids::{ClusterId, DiscordUserId};
 use crate::domain::names::InfrastructureId;
 
 /// What a token must still live when it is written to a front end: cron there trades it for a
@@ -100,29 +100,19 @@ pub struct RenewTarget {
     pub instead_of: Option<Holder>,
 }
 
-/// A watch on the token of a front end, as it is kept.
+/// From when on people want to be told of the token of one front end, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenWatch {
-    /// How many minutes before its end the channel is warned.
+    /// How many minutes before its end.
     pub minutes: i64,
-    /// The channel.
-    pub channel: DiscordChannelId,
     /// Who set it.
     pub set_by: DiscordUserId,
 }
 
 impl TokenWatch {
-    /// The start of the keys under which watches are kept.
-    pub const PREFIX: &'static str = "token-watch/";
-
-    /// The key of a cluster's watch.
+    /// The key under which that of a cluster is kept.
     pub fn key(cluster: ClusterId) -> String {
-        format!("{}{cluster}", Self::PREFIX)
-    }
-
-    /// The cluster of a key.
-    pub fn cluster(key: &str) -> Option<ClusterId> {
-        key.strip_prefix(Self::PREFIX)?.parse().ok()
+        format!("token-watch/{cluster}")
     }
 }
 
@@ -158,13 +148,6 @@ mod tests {
         assert_eq!(name("a"), name("a"));
         assert_ne!(name("a"), name("b"));
         assert!(name("eyJ.secret").starts_with("access-token/") && !name("eyJ").contains("eyJ"));
-    }
-
-    #[test]
-    fn the_key_of_a_watch_names_its_cluster() {
-        let id = ClusterId::new();
-        assert_eq!(TokenWatch::cluster(&TokenWatch::key(id)), Some(id));
-        assert_eq!(TokenWatch::cluster("token-watch/x"), None);
     }
 
     #[test]

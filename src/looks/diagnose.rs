@@ -177,10 +177,19 @@ impl Looks {
         let token = ec3.auth().await?.token();
         self.vault.redactor().learn(&token);
         let age = self.quiet_since(&frontend, AUTH_FILE).await?;
+        let refreshed_at = ec3.refreshed_at(now).await?;
+        let refresh = match refreshed_at {
+            Some(_at) => ec3.refresh_token().await?,
+            None => None,
+        };
+        if let Some(token) = &refresh {
+            self.vault.redactor().learn(token);
+        }
         Ok(SeenToken {
             ends_at: read_expiry(&token),
             written_at: age.map(|age| now - TimeDelta::seconds(age)),
-            refreshed_at: ec3.refreshed_at(now).await?,
+            refreshed_at,
+            refresh_ends_at: refresh.as_ref().and_then(read_expiry),
         })
     }
 

@@ -55,7 +55,7 @@ impl Looks {
         Ok(Some(report.field(
             "Watch",
             watch.map_or_else(
-                || format!("nobody is warned; `/pangeo token watch name:{name}`"),
+                || "as of every cluster: `watch.token_before_s`".to_owned(),
                 |watch| format!("warns {} min before the end", watch.minutes),
             ),
         )))

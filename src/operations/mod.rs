@@ -28,7 +28,6 @@ pub mod services;
 pub mod start;
 pub mod steps;
 mod token;
-pub mod token_watch;
 pub mod values;
 pub mod waker;
 
@@ -39,7 +38,6 @@ pub use error::StepError;
 pub use runner::{Runner, RunnerOptions};
 pub use services::{Services, Settings};
 pub use start::{StartError, StartOutcome, Starter};
-pub use token_watch::TokenWatcher;
 pub use waker::Waker;
 
 use std::time::Duration;

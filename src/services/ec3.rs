@@ -304,6 +304,22 @@ impl<'a> Ec3<'a> {
         Ok(Some(now - chrono::TimeDelta::seconds(there - changed)))
     }
 
+    /// The refresh token that cron keeps; `None` if there is none, or it is no text.
+    ///
+    /// # Errors
+    /// [`Ec3Error`].
+    pub async fn refresh_token(&self) -> Result<Option<SecretString>, Ec3Error> {
+        match self.0.read_from(REFRESH_FILE, 0, MAX_AUTH).await {
+            Ok(bytes) => {
+                let text = String::from_utf8(bytes).ok();
+                let text = text.map(|text| text.trim().to_owned());
+                Ok(text.filter(|text| !text.is_empty()).map(SecretString::from))
+            }
+            Err(FrontendError::NoSuchFile { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Removes the refresh token, so that cron trades the access token for a new one.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`sampler`] | counts nodes and pods once a minute, for the picture in `status` |
 //! | [`watcher`] | looks at each cluster, and tells the channel when something stalls |
+//! | `tokens` | the token of a front end, told before it ends and told once |
 //! | [`beside`] | gateway, pods that crash, disks, backup |
 //! | `telling` | what people are told of an alert: its message, calls, its end, groups |
 //! | [`digest`] | once a day, what is open and what comes up |
@@ -16,6 +17,7 @@ pub mod digest;
 pub mod sampler;
 pub mod sightings;
 mod telling;
+mod tokens;
 pub mod watcher;
 
 pub use beside::BesideRules;

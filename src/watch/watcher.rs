@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::beside::{self, Beside, BesideEyes, BesideRules};
 use super::sightings::{self, SeenHub};
 use super::telling::{self, Teller};
+use super::tokens::{self, TokenRules};
 use crate::domain::alert::{self, Alert, AlertKind, AlertState, CallRule, Sighting, Silence};
 use crate::domain::cluster::{Cluster, Phase};
 use crate::domain::diagnosis::stall::{self, Limits, Memory};
@@ -33,6 +34,7 @@ use crate::domain::ids::{ClusterId, DiscordChannelId};
 use crate::domain::message::{MessageKind, Place};
 use crate::domain::metrics::{Metrics, Watched};
 use crate::domain::operation::{Operation, OperationState};
+use crate::domain::token::TokenWatch;
 use crate::looks::{LookError, Looks};
 use crate::operations::Services;
 use crate::operations::services::address_of;
@@ -80,6 +82,8 @@ pub struct WatchSettings {
     pub waits_after: TimeDelta,
     /// How long something must be gone until its alert is over.
     pub resolves_after: TimeDelta,
+    /// How long before its end a front end's token is told of, unless `token watch` says otherwise.
+    pub token_before: TimeDelta,
     /// What is watched beside the growing.
     pub beside: BesideRules,
     /// When people are called again.
@@ -142,6 +146,8 @@ struct Known {
     latest: Option<Operation>,
     /// Whether a lock says that nothing new is told.
     is_quiet: bool,
+    /// How long before its end people want to know of its token.
+    token_before: Option<TimeDelta>,
 }
 
 impl Watcher {
@@ -314,14 +320,9 @@ impl Watcher {
         let (seen, drifted, beside) = (seen?, drifted?, beside?);
         let limits = self.settings.limits_of(cluster);
         let memory = memory.after(&seen, limits);
-        let scaling = known.of(AlertKind::Scaling);
-        let cause = scaling.and_then(|alert| Cause::from_word(alert.finding.cause.as_deref()?));
         let mut sightings = self.beside_sightings(&seen, hub.as_ref(), &beside, (&known, limits));
+        sightings.extend(self.growing(&seen, &memory, (&known, limits)));
         sightings.extend([
-            (
-                AlertKind::Scaling,
-                stall::scaling(&seen, &memory, cause, limits),
-            ),
             (
                 AlertKind::Certificate,
                 sightings::certificate(hub.as_ref(), seen.now),
@@ -343,6 +344,29 @@ impl Watcher {
         };
         self.metrics.watched(cluster.name.as_str(), &numbers);
         Ok(())
+    }
+
+    /// What a look says about the growing and the token that it needs.
+    fn growing(
+        &self,
+        seen: &Seen,
+        memory: &Memory,
+        (known, limits): (&Known, &Limits),
+    ) -> [(AlertKind, Sighting); 2] {
+        let open = (known.of(AlertKind::Scaling), known.of(AlertKind::Token));
+        let cause = |alert: &Alert| Cause::from_word(alert.finding.cause.as_deref()?);
+        let scaling = if self.settings.off.contains(&AlertKind::Scaling) {
+            Sighting::Gone
+        } else {
+            stall::scaling(seen, memory, open.0.and_then(cause), limits)
+        };
+        let rules = TokenRules {
+            before: known.token_before.unwrap_or(self.settings.token_before),
+            latent_after: limits.latent_after,
+        };
+        let both = (scaling, tokens::token(seen, &rules));
+        let (scaling, token) = tokens::told_once(both, open);
+        [(AlertKind::Scaling, scaling), (AlertKind::Token, token)]
     }
 
     /// What a look says about everything but the growing, the release and operations.
@@ -384,7 +408,10 @@ impl Watcher {
         let latest = self.store.recent_operations(name, 1).await?;
         let now = self.store.clock().now();
         let locks = self.store.locks(cluster.id).await?;
+        let token = self.store.fact(&TokenWatch::key(cluster.id)).await?;
+        let token: Option<TokenWatch> = token.and_then(|text| serde_json::from_str(&text).ok());
         Ok(Known {
+            token_before: token.map(|watch| TimeDelta::minutes(watch.minutes)),
             is_quiet: locks.iter().any(|lock| lock.quiet && lock.holds_at(now)),
             open: self.store.open_alerts(Some(cluster.id)).await?,
             silences: self.store.silences(cluster.id).await?,

@@ -300,6 +300,7 @@ impl World {
                 domains: vec![HostName::parse("vm.fedcloud.eu").unwrap()],
                 replica: "replica-1".to_owned(),
                 schedules: ScheduleTimes::default(),
+                token_told: None,
             },
             store: store.clone(),
             vault: vault.clone(),

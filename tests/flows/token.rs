@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sandbox::discord::Message;
+use sandbox::frontend::ServerSize;
 use sandbox::world::BOT_USER;
 use sqlx::PgPool;
 
 use crate::MIGRATOR;
+use crate::alerts::{QUICK, deployed_with};
 use crate::scene::Scene;
 
 const HOST: &str = "geo.vm.fedcloud.eu";
@@ -304,50 +306,76 @@ async fn a_login_gives_the_token_and_what_is_kept_renews_every_cluster(pool: PgP
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_watched_token_warns_once_before_it_ends(pool: PgPool) {
-    let (scene, id) = expired(pool).await;
-    let soon = token(&scene, BOT_USER, 60);
-    scene.world.front_ends.leave_with_token(&id, &soon).unwrap();
+async fn a_token_is_told_of_before_it_ends_and_once(pool: PgPool) {
+    let (scene, id) = deployed_with(pool, QUICK).await;
     let ana = scene.person("ana");
     let watch = "/pangeo token watch name:geo minutes:30";
     let answer = ana.runs(watch).await.answer().await;
     assert!(answer.says("less than 30 min"), "{}", answer.text());
-    let answer = scene
-        .person("vic")
-        .runs("/pangeo token status name:geo")
-        .await
-        .answer()
-        .await;
-    assert!(answer.says("warns 30 min before"), "{}", answer.text());
+    let vic = scene.person("vic");
+    let status = vic.runs("/pangeo token status name:geo").await;
+    let status = status.answer().await;
+    assert!(status.says("warns 30 min before"), "{}", status.text());
+
     // 25 minutes left is in time for cron, which has no reason to refresh yet.
     let soon = token(&scene, BOT_USER, 25);
     scene.world.front_ends.leave_with_token(&id, &soon).unwrap();
-    scene.sees("The access token of geo ends soon").await;
-    let soon = token(&scene, BOT_USER, 20);
-    scene.world.front_ends.leave_with_token(&id, &soon).unwrap();
-    let warnings = || {
-        let messages = scene
-            .world
-            .discord
-            .messages(scene.world.discord.channel_id());
-        let warns = |m: &&Message| m.says("The access token of geo ends soon");
-        messages.iter().filter(warns).count()
-    };
-    let both = |_: &sandbox::discord::Discord| (warnings() == 2).then_some(());
-    let discord = &scene.world.discord;
-    discord
-        .wait_until(crate::scene::PATIENCE, both)
-        .await
+    let alert = scene.sees("geo: its access token ends soon").await;
+    for words in [
+        "nobody waits for a node now",
+        "the token in auth.dat ends 20",
+        "`/pangeo token renew name:geo`",
+        "docs/alerts.md#token-ends-soon",
+    ] {
+        assert!(alert.says(words), "{words}: {}", alert.text());
+    }
+    // It ends after all, and somebody comes: one message, which says so.
+    let ended = token(&scene, BOT_USER, -1);
+    scene
+        .world
+        .front_ends
+        .leave_with_token(&id, &ended)
         .unwrap();
-    ana.runs("/pangeo token watch name:geo off:true")
-        .await
-        .answer()
-        .await;
-    let facts: i64 =
-        sqlx::query_scalar("select count(*) from facts where key like 'token-watch/%'")
-            .fetch_one(&scene.pool)
+    for user in ["ada", "bob", "cyd"] {
+        let size = ServerSize {
+            cpu_milli: 6000,
+            memory: 20_000_000_000,
+        };
+        scene.world.front_ends.start_server(&id, user, size);
+    }
+    let worse = scene.sees("geo: its access token has ended").await;
+    assert_eq!(worse.id, alert.id);
+    let waiting = scene.sees("pods wait for a node; once it has").await;
+    assert_eq!(waiting.id, alert.id);
+    let fresh = token(&scene, BOT_USER, 60);
+    scene.world.front_ends.renew_by_hand(&id, &fresh).unwrap();
+    for user in ["ada", "bob", "cyd"] {
+        scene.world.front_ends.stop_server(&id, user);
+    }
+    scene.sees("its access token has ended (over)").await;
+    let kinds: Vec<String> =
+        sqlx::query_scalar("select kind from alerts where fired_at is not null")
+            .fetch_all(&scene.pool)
             .await
             .unwrap();
-    assert_eq!((facts, warnings()), (0, 2));
+    assert_eq!(kinds, ["token"]);
+
+    // What refreshes it has an end, too.
+    let root = scene.world.front_ends.root(&id).unwrap();
+    let refresh = token(&scene, BOT_USER, 13 * 24 * 60);
+    std::fs::write(root.join("usr/local/ec3/refresh.dat"), &refresh).unwrap();
+    let ends = scene.sees("geo: its refresh token ends soon").await;
+    assert!(ends.says("in refresh.dat ends 20"), "{}", ends.text());
+    was_told_nowhere(&scene, &refresh).await;
+
+    let off = "/pangeo token watch name:geo off:true";
+    let answer = ana.runs(off).await.answer().await;
+    assert!(answer.says("less than 4 min"), "{}", answer.text());
+    scene
+        .counts(
+            "select count(*) from facts where key like 'token-watch/%'",
+            0,
+        )
+        .await;
     scene.nothing_unexpected();
 }

@@ -419,6 +419,7 @@ impl Simulation {
                 ends_at: Some(ends_at),
                 written_at: Some(now - TimeDelta::minutes(20)),
                 refreshed_at: Some(now - TimeDelta::minutes(20)),
+                refresh_ends_at: None,
             }),
             vms: Look::At(self.vms()),
             quotas: Look::At(vec![SeenQuota {
@@ -450,6 +451,7 @@ impl Simulation {
                         SERVER
                     },
                     waiting: None,
+                    ..WaitingPod::default()
                 });
         let nodes = self.nodes.iter().enumerate();
         let nodes = nodes

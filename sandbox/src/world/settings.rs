@@ -141,7 +141,7 @@ impl World {
         match self.speed {
             Speed::Tests => {
                 r#"digest_at = ""
-off = ["scaling", "blind", "hub", "gateway", "certificate", "pods", "disk", "backup", "drift", "operation"]"#
+off = ["scaling", "blind", "token", "hub", "gateway", "certificate", "pods", "disk", "backup", "drift", "operation"]"#
             }
             Speed::Watch => {
                 "look_s = 5

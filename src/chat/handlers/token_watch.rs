@@ -1,4 +1,4 @@
-//! `/pangeo token watch`: warns before the access token on a front end ends, or stops warning.
+//! `/pangeo token watch`: how long before its end the alert of a front end's access token comes.
 
 use super::Call;
 use crate::chat::messages::answers;
@@ -24,7 +24,6 @@ pub(crate) async fn run(call: Call<'_>) -> anyhow::Result<View> {
     } else {
         let watch = TokenWatch {
             minutes,
-            channel: call.caller.channel,
             set_by: by,
         };
         store
@@ -38,5 +37,6 @@ pub(crate) async fn run(call: Call<'_>) -> anyhow::Result<View> {
         &call.shared.clean,
         &name,
         (!off).then_some(minutes),
+        call.shared.parts.settings.token_told,
     )))
 }

@@ -282,15 +282,27 @@ pub(crate) fn transferred(clean: &Clean, name: &str, differences: &[String]) -> 
     )
 }
 
-/// A watch was set, or taken away.
-pub(crate) fn token_watched(clean: &Clean, name: &str, minutes: Option<i64>) -> String {
+/// From when on people are told of a token: as they said, or as of every cluster, which is `usual`
+/// minutes before its end; `None` if the configuration says that they are not.
+pub(crate) fn token_watched(
+    clean: &Clean,
+    name: &str,
+    own: Option<i64>,
+    usual: Option<u64>,
+) -> String {
     let name = clean.code(name);
-    match minutes {
+    let Some(usual) = usual else {
+        return format!(
+            "that is kept for {name}, but nobody is told of tokens\n             hint: take `token` out of `watch.off` in the bot's configuration"
+        );
+    };
+    match own {
         Some(minutes) => format!(
-            "the channel is warned when the access token of {name} has less than {minutes} min left\n\
-             hint: a token is refreshed when it has less than 10 min left; `/pangeo token status` shows it now"
+            "an alert comes when the access token of {name} has less than {minutes} min left\n             hint: a token is refreshed when it has less than 10 min left; `/pangeo token status` shows it now"
         ),
-        None => format!("nobody is warned of the access token of {name} any more"),
+        None => format!(
+            "an alert comes when the access token of {name} has less than {usual} min left, as of every cluster\n             hint: `/pangeo alerts silence kind:token` keeps it still for a time"
+        ),
     }
 }
 

@@ -204,6 +204,8 @@ pub struct SeenToken {
     pub written_at: Option<DateTime<Utc>>,
     /// When `refresh.dat` was last written; `None` if it is missing.
     pub refreshed_at: Option<DateTime<Utc>>,
+    /// When the refresh token in it ends; `None` if it has no readable end.
+    pub refresh_ends_at: Option<DateTime<Utc>>,
 }
 
 /// A quota of the cloud.
@@ -463,6 +465,7 @@ pub(crate) mod tests {
                 ends_at: Some(at(40)),
                 written_at: Some(at(-20)),
                 refreshed_at: Some(at(-20)),
+                refresh_ends_at: None,
             }),
             vms: Look::At(vec![
                 (0, "configured".to_owned()),

@@ -14,14 +14,9 @@ use super::{Cause, Seen, Verdict, WaitingPod, judge_all};
 use crate::domain::alert::{Finding, Sighting};
 use crate::domain::clues::NodeState;
 
-/// Causes that are told without demand: once somebody needs a node it is too late.
-pub const LATENT: [Cause; 5] = [
-    Cause::TokenExpired,
-    Cause::RefreshFailing,
-    Cause::CluesDead,
-    Cause::NodeNotReady,
-    Cause::NotScaling,
-];
+/// Causes that are told without demand: once somebody needs a node it is too late. Those of the
+/// token have a kind of alert of their own.
+pub const LATENT: [Cause; 3] = [Cause::CluesDead, Cause::NodeNotReady, Cause::NotScaling];
 
 /// How long after CLUES' request IM may take to show the VM.
 const SHOWN_WITHIN: i64 = 120;

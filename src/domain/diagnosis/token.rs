@@ -15,7 +15,7 @@ const REFUSED: &[&str] = &[
 ];
 
 /// When a refresh is overdue: it is done below 10 minutes, tried every 5.
-const OVERDUE: TimeDelta = TimeDelta::minutes(4);
+pub const OVERDUE: TimeDelta = TimeDelta::minutes(4);
 
 /// How long after a renewal `refresh.dat` may be missing.
 const TRADE: TimeDelta = TimeDelta::minutes(11);
@@ -92,6 +92,7 @@ mod tests {
                 ends_at: ends.map(at),
                 written_at: Some(at(written)),
                 refreshed_at: refreshed.map(at),
+                refresh_ends_at: None,
             }),
             ..well()
         }
