@@ -140,6 +140,14 @@ pub fn scaling(seen: &Seen, memory: &Memory, known: Option<Cause>, limits: &Limi
             };
         }
     }
+    // Whether the node that comes is enough is seen once it has come: another cause is there still.
+    let others_wait = seen.kubernetes.seen().is_some_and(|kubernetes| {
+        let mut demand = kubernetes.demand();
+        demand.next().is_some()
+    });
+    if known.is_some() && on_its_way && others_wait && Cause::ALL.iter().any(found) {
+        return Sighting::Unseen;
+    }
     let latent = Cause::ALL
         .into_iter()
         .find(|cause| found(cause) && (LATENT.contains(cause) || known == Some(*cause)));
@@ -408,6 +416,27 @@ mod tests {
             let found = matches!(sighting, Sighting::Found { .. });
             assert_eq!(found, expected, "{minutes} min: {sighting:?}");
         }
+    }
+
+    #[test]
+    fn a_cure_that_brings_one_node_ends_nothing_while_others_wait_behind_another_cause() {
+        let mut seen = waiting();
+        let known = Some(Cause::NodeNotReady);
+        let mut node = clues_node("wn2", NodeState::PowOn);
+        node.stable_s = Some(60);
+        clues_of(&mut seen).nodes[1] = node;
+        assert_eq!(look(&seen, known), Sighting::Gone, "nothing else is there");
+        let mut disabled = clues_node("wn3", NodeState::Off);
+        disabled.enabled = false;
+        clues_of(&mut seen).nodes.push(disabled);
+        assert_eq!(look(&seen, known), Sighting::Unseen);
+        assert_eq!(
+            look(&seen, None),
+            Sighting::Gone,
+            "it is no stall by itself"
+        );
+        kubernetes_of(&mut seen).waiting.clear();
+        assert_eq!(look(&seen, known), Sighting::Gone, "it was enough");
     }
 
     #[test]
