@@ -8,6 +8,7 @@
 
 mod adopt;
 mod completion;
+mod demand;
 mod deploy;
 mod destroy;
 mod dns_update;

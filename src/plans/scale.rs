@@ -88,10 +88,20 @@ impl Planner {
             Ok(cluster) => cluster,
             Err(problems) => return Ok(Err(problems)),
         };
-        let wish = Wish::of(options);
+        let mut wish = Wish::of(options);
         if wish.is_empty() {
-            let problem = "say what to change: `max`, `min-free`, `now` or `at-least`";
-            return Ok(Err(vec![problem.to_owned()]));
+            // That is what the button below an alert asks for.
+            wish.max = match self.max_for_demand(&cluster).await {
+                Ok(Some(max)) => Some(max),
+                Ok(None) => {
+                    let problem = "say what to change: `max`, `min-free`, `now` or `at-least`; no pod waits for a node";
+                    return Ok(Err(vec![problem.to_owned()]));
+                }
+                Err(error) => {
+                    let problem = format!("{}; {}", error.for_people(), error.hint());
+                    return Ok(Err(vec![problem]));
+                }
+            };
         }
         let found = match self.nodes_found(&cluster, wish).await {
             Ok(found) => found,

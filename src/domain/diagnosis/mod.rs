@@ -73,6 +73,15 @@ impl Amount {
         }
     }
 
+    /// What is left of it without another.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            cpu_milli: self.cpu_milli.saturating_sub(other.cpu_milli),
+            memory: self.memory.saturating_sub(other.memory),
+        }
+    }
+
     /// Whether it fits into another.
     pub fn fits(self, room: Self) -> bool {
         self.cpu_milli <= room.cpu_milli && self.memory <= room.memory
