@@ -1,4 +1,7 @@
-//! The plans of `nodes on`, `off`, `replace`, `enable`, `disable` and `reset`: one node each.
+//! The plans of `nodes on`, `off`, `replace`, `enable`, `disable` and `reset`.
+//!
+//! One node each, or, where the command takes none, those that need it: that is what the button
+//! below an alert asks for.
 
 use serde_json::json;
 
@@ -8,7 +11,7 @@ use crate::commands::Command;
 use crate::commands::value::Options;
 use crate::domain::clues::change::Moves;
 use crate::domain::clues::status::NodeRow;
-use crate::domain::clues::{NodeName, NodeState};
+use crate::domain::clues::{NodeName, NodeState, first_label};
 use crate::domain::cluster::Cluster;
 use crate::domain::plan::PlanContent;
 use crate::operations::StepError;
@@ -71,55 +74,57 @@ impl Act {
         Some(text)
     }
 
-    /// What the plan says: a summary, and the difference.
-    fn words(self, node: &NodeName, cluster: &str) -> (String, String) {
-        match self {
-            Self::On => (
-                format!("Power on {node} of `{cluster}`"),
-                format!("+ power on {node}"),
-            ),
-            Self::Off => (
-                format!("Power off {node} of `{cluster}`"),
-                format!("- drain {node} and power off"),
-            ),
+    /// What the plan says: a summary, and the difference, a line for each node.
+    fn words(self, nodes: &[NodeName], cluster: &str) -> (String, Vec<String>) {
+        let which = match nodes {
+            [node] => node.to_string(),
+            nodes => format!("{} nodes", nodes.len()),
+        };
+        let (summary, line): (String, fn(&NodeName) -> String) = match self {
+            Self::On => (format!("Power on {which} of `{cluster}`"), |node| {
+                format!("+ power on {node}")
+            }),
+            Self::Off => (format!("Power off {which} of `{cluster}`"), |node| {
+                format!("- drain {node} and power off")
+            }),
             Self::Replace => (
-                format!("Replace the machine of {node} of `{cluster}`"),
-                format!("- drain {node}, power off, and power on anew"),
+                format!("Replace the machine of {which} of `{cluster}`"),
+                |node| format!("- drain {node}, power off, and power on anew"),
             ),
             Self::Enable => (
-                format!("Let CLUES of `{cluster}` use {node} again"),
-                format!("+ enable {node}"),
+                format!("Let CLUES of `{cluster}` use {which} again"),
+                |node| format!("+ enable {node}"),
             ),
             Self::Disable => (
-                format!("Let CLUES of `{cluster}` use {node} no more"),
-                format!("- disable {node}"),
+                format!("Let CLUES of `{cluster}` use {which} no more"),
+                |node| format!("- disable {node}"),
             ),
             Self::Reset => (
-                format!("Let CLUES of `{cluster}` try {node} again"),
-                format!("+ reset the state of {node}"),
+                format!("Let CLUES of `{cluster}` try {which} again"),
+                |node| format!("+ reset the state of {node}"),
             ),
-        }
+        };
+        (summary, nodes.iter().map(line).collect())
     }
 
     /// What the steps read.
-    fn options(self, node: &NodeName, force: bool) -> serde_json::Value {
-        let nodes = || vec![node.clone()];
+    fn options(self, nodes: Vec<NodeName>, force: bool) -> serde_json::Value {
         let moves = match self {
             Self::On => Moves {
-                on: nodes(),
+                on: nodes,
                 ..Moves::default()
             },
             Self::Off => Moves {
-                off: nodes(),
+                off: nodes,
                 forced: force,
                 ..Moves::default()
             },
             Self::Replace => Moves {
-                on: nodes(),
-                off: nodes(),
+                on: nodes.clone(),
+                off: nodes,
                 forced: force,
             },
-            Self::Enable | Self::Disable | Self::Reset => return json!({ "node": node }),
+            Self::Enable | Self::Disable | Self::Reset => return json!({ "nodes": nodes }),
         };
         serde_json::to_value(moves).unwrap_or_default()
     }
@@ -158,13 +163,16 @@ impl Planner {
             command: command.name(),
         };
         let act = Act::of(&command.name()).ok_or_else(no_plan)?;
-        let node = options.node_name("node").ok_or_else(no_plan)?;
         let name = options.text("name").unwrap_or_default();
         let cluster = match self.running_cluster(&name).await? {
             Ok(cluster) => cluster,
             Err(problems) => return Ok(Err(problems)),
         };
-        let (row, on) = match self.node_found(&cluster, node).await {
+        let found = match options.node_name("node") {
+            Some(node) => self.node_found(&cluster, node).await.map(|one| vec![one]),
+            None => self.those_in_need(&cluster, act).await,
+        };
+        let found = match found {
             Ok(found) => found,
             Err(error) => {
                 let problem = format!("{}; {}", error.for_people(), error.hint());
@@ -172,12 +180,12 @@ impl Planner {
             }
         };
         let force = options.is_set("force");
-        let whose = on.whose().filter(|_| act.drains() && !force);
-        let in_the_way = whose.map(|whose| {
-            format!("on {node} runs what is in the way: {whose}; ask them to stop it, or take it from them with `force`")
-        });
-        if let Some(problem) = act.problem(&row).or(in_the_way) {
-            return Ok(Err(vec![problem]));
+        let problems: Vec<String> = found
+            .iter()
+            .filter_map(|one| one.problem(act, force))
+            .collect();
+        if !problems.is_empty() {
+            return Ok(Err(problems));
         }
         let mut room = Room::default();
         if act == Act::On {
@@ -186,32 +194,28 @@ impl Planner {
         if !room.problems.is_empty() {
             return Ok(Err(room.problems));
         }
-        let (summary, difference) = act.words(node, &name);
-        let warnings = act.warnings(&on).into_iter().chain(room.warnings).collect();
+        let nodes: Vec<NodeName> = found.iter().map(|one| one.name.clone()).collect();
+        let (summary, difference) = act.words(&nodes, &name);
+        let warnings = found.first().map(|one| act.warnings(&one.on));
+        let warnings = warnings.into_iter().flatten();
         Ok(Ok(Draft {
             target: cluster.name.to_string(),
-            options: act.options(node, force),
+            options: act.options(nodes, force),
             target_revision: cluster.revision,
             steps: command.steps(),
             content: PlanContent {
                 summary,
-                difference: vec![difference],
+                difference,
                 estimate: room.lines,
-                warnings,
+                warnings: warnings.chain(room.warnings).collect(),
             },
             files: Vec::new(),
         }))
     }
 
     /// CLUES' row of a node, and what runs there.
-    async fn node_found(
-        &self,
-        cluster: &Cluster,
-        name: &NodeName,
-    ) -> Result<(NodeRow, OnNode), StepError> {
-        let services = &self.services;
-        let clues = services.clues(cluster, &self.vault).await?;
-        let rows = clues.status().await.map_err(of_clues)?;
+    async fn node_found(&self, cluster: &Cluster, name: &NodeName) -> Result<Found, StepError> {
+        let rows = self.clues_rows(cluster).await?;
         let row = rows.into_iter().find(|row| row.is_of(name.as_str()));
         let row = row.ok_or_else(|| {
             StepError::needs_human(
@@ -219,15 +223,107 @@ impl Planner {
                 "see `/pangeo nodes list`",
             )
         })?;
-        if !row.state.is_on() {
-            return Ok((row, OnNode::default()));
+        let mut on = OnNode::default();
+        if row.state.is_on() {
+            let services = &self.services;
+            let kubernetes = services.kubernetes(cluster, &self.vault).await?;
+            let nodes = kubernetes.nodes().await.map_err(of_kubernetes)?;
+            if let Some(node) = node_of(&nodes, name) {
+                on = on_node(&kubernetes, &node.name).await?;
+            }
+        }
+        let name = name.clone();
+        Ok(Found { name, row, on })
+    }
+
+    async fn clues_rows(&self, cluster: &Cluster) -> Result<Vec<NodeRow>, StepError> {
+        let clues = self.services.clues(cluster, &self.vault).await?;
+        clues.status().await.map_err(of_clues)
+    }
+
+    /// The nodes that need it, at least one: all that are given up or disabled; of those that are
+    /// sick only the first, so that the others go on meanwhile.
+    async fn those_in_need(&self, cluster: &Cluster, act: Act) -> Result<Vec<Found>, StepError> {
+        let rows = self.clues_rows(cluster).await?;
+        let none = || {
+            StepError::needs_human(
+                format!("no node of `{}` needs that", cluster.name),
+                "see `/pangeo nodes list`, and name one with `node`",
+            )
+        };
+        if act == Act::Replace {
+            let sick = self.sick(cluster, &rows).await?.ok_or_else(none)?;
+            return Ok(vec![self.node_found(cluster, &sick).await?]);
+        }
+        let needs = rows.into_iter().filter(|row| act.problem(row).is_none());
+        let found: Vec<Found> = needs
+            .filter_map(|row| {
+                Some(Found {
+                    name: NodeName::parse(&row.name).ok()?,
+                    row,
+                    on: OnNode::default(),
+                })
+            })
+            .collect();
+        if found.is_empty() {
+            return Err(none());
+        }
+        Ok(found)
+    }
+
+    /// The first node that is on and of no use: its VM is not configured, or Kubernetes shows it as
+    /// not ready.
+    async fn sick(
+        &self,
+        cluster: &Cluster,
+        rows: &[NodeRow],
+    ) -> Result<Option<NodeName>, StepError> {
+        let services = &self.services;
+        let mut names = Vec::new();
+        if let Some(id) = &cluster.infrastructure {
+            let cannot = |error| {
+                StepError::needs_human(format!("IM can't be asked: {error}"), "try again later")
+            };
+            let state = services.im.state(id).await.map_err(cannot)?;
+            for (number, state) in state.vm_states {
+                if state.as_str() == "unconfigured" && number != 0 {
+                    let vm = services.im.vm(id, number).await.map_err(cannot)?;
+                    names.extend(vm.host_name);
+                }
+            }
         }
         let kubernetes = services.kubernetes(cluster, &self.vault).await?;
         let nodes = kubernetes.nodes().await.map_err(of_kubernetes)?;
-        let on = match node_of(&nodes, name) {
-            Some(node) => on_node(&kubernetes, &node.name).await?,
-            None => OnNode::default(),
+        let not_ready = nodes
+            .into_iter()
+            .filter(|node| !node.ready && !node.is_control_plane);
+        names.extend(not_ready.map(|node| node.name));
+        let row = |name: &String| {
+            let mut rows = rows.iter().filter(|row| row.state.is_on());
+            rows.find(|row| row.is_of(first_label(name)))
         };
-        Ok((row, on))
+        let row = names.iter().find_map(row);
+        Ok(row.and_then(|row| NodeName::parse(&row.name).ok()))
+    }
+}
+
+/// A node that is meant.
+struct Found {
+    name: NodeName,
+    row: NodeRow,
+    on: OnNode,
+}
+
+impl Found {
+    /// Why it can't be done with this one.
+    fn problem(&self, act: Act, force: bool) -> Option<String> {
+        let whose = self.on.whose().filter(|_| act.drains() && !force);
+        let in_the_way = whose.map(|whose| {
+            format!(
+                "on {} runs what is in the way: {whose}; ask them to stop it, or take it from them with `force`",
+                self.name
+            )
+        });
+        act.problem(&self.row).or(in_the_way)
     }
 }

@@ -1,4 +1,5 @@
-//! `enable-node`, `disable-node`, `reset-node`: CLUES uses a node, does not use it, or tries it again.
+//! `enable-node`, `disable-node`, `reset-node`: CLUES uses nodes, does not use them, or tries them
+//! again.
 //!
 //! Asks CLUES, then looks whether it is so; done already if it is. Undo of the first two does the
 //! other one; a reset has nothing to take back, since CLUES alone decides what it does with a node.
@@ -33,10 +34,19 @@ impl SwitchNode {
     };
 }
 
-/// Which node.
+/// Which nodes.
 #[derive(Deserialize)]
 struct Input {
-    node: NodeName,
+    /// The only one, in plans that were made before there could be several.
+    node: Option<NodeName>,
+    #[serde(default)]
+    nodes: Vec<NodeName>,
+}
+
+impl Input {
+    fn all(self) -> Vec<NodeName> {
+        self.node.into_iter().chain(self.nodes).collect()
+    }
 }
 
 #[async_trait]
@@ -47,11 +57,11 @@ impl Step for SwitchNode {
 
     async fn run(&self, context: &StepContext<'_>) -> Result<Progress, StepError> {
         switch(context, self.act).await?;
-        let Input { node } = context.options()?;
+        let nodes = names(&context.options::<Input>()?.all());
         Ok(Progress::told(match self.act {
-            Act::Enable => format!("CLUES may use {node}"),
-            Act::Disable => format!("CLUES uses {node} no more"),
-            Act::Reset | Act::PowerOn | Act::PowerOff => format!("CLUES tries {node} again"),
+            Act::Enable => format!("CLUES may use {nodes}"),
+            Act::Disable => format!("CLUES uses {nodes} no more"),
+            Act::Reset | Act::PowerOn | Act::PowerOff => format!("CLUES tries {nodes} again"),
         }))
     }
 
@@ -74,21 +84,43 @@ impl Step for SwitchNode {
 }
 
 async fn switch(context: &StepContext<'_>, act: Act) -> Result<(), StepError> {
-    let Input { node } = context.options()?;
-    if !is_to_do(&Nodes::of(context).await?, act, &node)? {
+    let wanted = context.options::<Input>()?.all();
+    let nodes = Nodes::of(context).await?;
+    let left = to_do(&nodes, act, &wanted)?;
+    if left.is_empty() {
         return Ok(());
     }
-    Nodes::of(context).await?.ask(context, act, &node).await?;
-    if !is_to_do(&Nodes::of(context).await?, act, &node)? {
+    for node in &left {
+        nodes.ask(context, act, node).await?;
+    }
+    let left = to_do(&Nodes::of(context).await?, act, &wanted)?;
+    if left.is_empty() {
         return Ok(());
     }
     Err(StepError::needs_human(
         format!(
-            "CLUES said yes to `{}` of {node}, but shows it as before",
-            act.word()
+            "CLUES said yes to `{}` of {}, but shows it as before",
+            act.word(),
+            names(&left)
         ),
         "see with `/pangeo nodes list` and `/pangeo logs clues` what it does, then retry",
     ))
+}
+
+/// The nodes for which it is not so yet.
+fn to_do(nodes: &Nodes, act: Act, wanted: &[NodeName]) -> Result<Vec<NodeName>, StepError> {
+    let mut left = Vec::new();
+    for node in wanted {
+        if is_to_do(nodes, act, node)? {
+            left.push(node.clone());
+        }
+    }
+    Ok(left)
+}
+
+fn names(nodes: &[NodeName]) -> String {
+    let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+    names.join(", ")
 }
 
 fn is_to_do(nodes: &Nodes, act: Act, node: &NodeName) -> Result<bool, StepError> {
