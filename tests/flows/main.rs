@@ -5,6 +5,7 @@
 mod adopt;
 mod alert_causes;
 mod alert_kinds;
+mod alert_pairs;
 mod alerts;
 mod causes;
 mod crash;
