@@ -27,6 +27,7 @@ pub const STEPS: &[&str] = &[
     "render-values",
     "install-daskhub",
     "wait-for-deployments",
+    "tell-node-size",
     "check-hub",
     "record-revision",
 ];

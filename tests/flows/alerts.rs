@@ -3,6 +3,7 @@
 use sandbox::discord::Message;
 use sandbox::faults::{Fault, On};
 use sandbox::frontend::{ServerSize, SshDoor};
+use sandbox::world::StallCause;
 use sqlx::PgPool;
 
 use crate::MIGRATOR;
@@ -67,7 +68,9 @@ async fn a_stall_is_told_with_its_cause_and_over_once_its_button_has_cured_it(po
     let nothing = asks(&scene, "/pangeo alerts list").await;
     assert!(nothing.says("nothing stalls"), "{}", nothing.text());
 
-    // CLUES dies, and more people come than fit on the first worker.
+    // CLUES is told a wrong size and dies, and more people come than fit on the first worker.
+    let wrong = StallCause::WrongNodeSize;
+    scene.world.cause(&id, wrong, true).unwrap();
     scene.world.front_ends.kill_clues(&id);
     for user in ["ada", "bob"] {
         scene.world.front_ends.start_server(&id, user, LARGE);

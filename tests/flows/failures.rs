@@ -40,7 +40,7 @@ async fn retry_ends_well(scene: &Scene) {
     // The message of the progress is one; a stop before this one may still show its buttons.
     let at_rest = |message: &Message| {
         let mut buttons = message.buttons().into_iter();
-        message.says(" of 14 steps") && buttons.any(|button| button.label == "Retry")
+        message.says(" of 15 steps") && buttons.any(|button| button.label == "Retry")
     };
     let discord = &scene.world.discord;
     let progress = discord.wait_for_message(at_rest, PATIENCE).await.unwrap();

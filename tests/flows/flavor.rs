@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use sandbox::faults::{Fault, On};
 use sandbox::frontend::ServerSize;
+use sandbox::world::StallCause;
 use sqlx::PgPool;
 
 use crate::MIGRATOR;
@@ -13,15 +15,22 @@ const HOST: &str = "geo.vm.fedcloud.eu";
 const DEPLOY: &str = "/pangeo deploy name:geo host:geo.vm.fedcloud.eu auth:native";
 const CFG: &str = "etc/clues2/conf.d/plugin-kubernetes.cfg";
 
-/// A scene with a cluster, and its infrastructure's id.
-async fn deployed(pool: PgPool) -> (Scene, String) {
-    let scene = Scene::start(pool).await;
+/// Deploys `geo`, once `ben` has said yes; its infrastructure's id.
+async fn deploys(scene: &Scene) -> String {
     scene.keeps_dns_secret(HOST).await;
     scene.person("ana").runs(DEPLOY).await.answer().await;
     let plan = scene.plan("Create cluster `geo`").await;
     scene.person("ben").reacts(&plan, "✅");
-    scene.sees("succeeded").await;
-    let id = scene.world.im.infrastructure("pangeo-geo").unwrap().id;
+    scene.sees("geo is ready").await;
+    scene.world.im.infrastructure("pangeo-geo").unwrap().id
+}
+
+/// A scene with a cluster whose CLUES somebody told a wrong size, and its infrastructure's id.
+async fn deployed(pool: PgPool) -> (Scene, String) {
+    let scene = Scene::start(pool).await;
+    let id = deploys(&scene).await;
+    let wrong = StallCause::WrongNodeSize;
+    scene.world.cause(&id, wrong, true).unwrap();
     (scene, id)
 }
 
@@ -65,7 +74,7 @@ async fn a_cluster_that_does_not_grow_does_so_with_the_real_size(pool: PgPool) {
     let plan = scene.plan("Tell CLUES of `geo`").await;
     assert_eq!(front_ends.believed_size(&id), Some((1, 1 << 30)));
     scene.person("ben").reacts(&plan, "✅");
-    scene.sees("CLUES counts with 8 cores").await;
+    scene.sees("flavor set geo · succeeded").await;
 
     let (slots, memory) = front_ends.believed_size(&id).unwrap();
     assert_eq!(slots, 8);
@@ -111,5 +120,49 @@ async fn what_a_person_changed_after_the_plan_is_left_alone(pool: PgPool) {
     scene.person("ben").reacts(&plan, "✅");
     scene.sees("was changed meanwhile").await;
     assert_eq!(std::fs::read_to_string(&path).unwrap(), by_hand);
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_new_cluster_knows_the_size_of_its_nodes_and_grows(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    let id = deploys(&scene).await;
+    scene.sees("as a worker node really has").await;
+    let front_ends = &scene.world.front_ends;
+    assert_eq!(scene.world.causes(&id), []);
+    for user in ["ana", "eva"] {
+        let size = ServerSize {
+            cpu_milli: 4000,
+            memory: 20_000_000_000,
+        };
+        front_ends.start_server(&id, user, size);
+    }
+    let both_run = || {
+        front_ends
+            .servers(&id)
+            .iter()
+            .all(|(_, node)| node.is_some())
+    };
+    waits_until("a second node", both_run).await;
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_new_cluster_without_workers_takes_what_was_ordered(pool: PgPool) {
+    let scene = Scene::start(pool).await;
+    let none = r#"{"kind":"NodeList","apiVersion":"v1","metadata":{},"items":[]}"#;
+    let none = Fault::Answer {
+        status: 200,
+        content_type: Some("application/json".to_owned()),
+        body: none.to_owned(),
+    };
+    let faults = scene.world.front_ends.kubernetes_faults();
+    drop(faults.inject(On::get("/api/v1/nodes"), none, 1000));
+    let id = deploys(&scene).await;
+    let told = scene.sees("no worker node has joined").await;
+    assert!(told.says("/pangeo flavor set name:geo"), "{}", told.text());
+    // 32 GB less 5 %.
+    let believed = scene.world.front_ends.believed_size(&id);
+    assert_eq!(believed, Some((8, 30_400_000_000)));
     scene.nothing_unexpected();
 }

@@ -48,6 +48,7 @@ async fn causes_users_and_time_are_switched_in_the_panel(pool: PgPool) {
     let url = format!("{}/#as=ana", world.discord.url());
     browser.open(&url).await.unwrap();
     browser.wait_for("#world .world-row").await.unwrap();
+    world.cause(&id, StallCause::WrongNodeSize, true).unwrap();
     for text in ["1 of 5 on", "0 run, 0 wait", "Wrong node size in CLUES"] {
         browser
             .wait_for_text("#world .world-row", text)

@@ -40,6 +40,7 @@ mod replace_owners;
 mod restart_clues;
 mod run_on_front_end;
 mod switch_node;
+mod tell_node_size;
 mod uninstall_daskhub;
 mod upgrade_daskhub;
 mod values_text;
@@ -81,6 +82,7 @@ impl Registry {
             Box::new(render_values::RenderValues),
             Box::new(install_daskhub::InstallDaskhub),
             Box::new(wait_for_deployments::WaitForDeployments),
+            Box::new(tell_node_size::TellNodeSize),
             Box::new(check_hub::CheckHub),
             Box::new(record_revision::RecordRevision),
             Box::new(write_node_size::WriteNodeSize),
