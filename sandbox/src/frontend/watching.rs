@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::FrontEnds;
 use super::history::{Change, History, Kind, Orders};
+use super::kubernetes::status;
 
 /// How long a watch lasts that names no limit; the real server chooses 30 to 60 minutes.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -53,9 +54,32 @@ impl Asked {
     /// Whether an object is meant.
     fn fits(&self, namespace: Option<&str>, object: &Value) -> bool {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-        let of_node = self.field_selector.strip_prefix("spec.nodeName=");
-        of_node.is_none_or(|node| text("/spec/nodeName") == Some(node))
+        self.selected()
+            .all(|(pointer, value)| pointer.is_some_and(|pointer| text(pointer) == Some(value)))
             && namespace.is_none_or(|namespace| text("/metadata/namespace") == Some(namespace))
+    }
+
+    /// The fields that are asked for, as JSON pointers with their values; `None` for one by which the
+    /// real server does not select (`pkg/apis/core/v1/conversion.go`), or that is not equality.
+    fn selected(&self) -> impl Iterator<Item = (Option<&'static str>, &str)> {
+        let parts = self
+            .field_selector
+            .split(',')
+            .filter(|part| !part.is_empty());
+        parts.map(|part| {
+            let (field, value) = part.split_once('=').unwrap_or((part, ""));
+            let pointer = match field {
+                "metadata.name" => Some("/metadata/name"),
+                "spec.nodeName" => Some("/spec/nodeName"),
+                "status.phase" => Some("/status/phase"),
+                "type" => Some("/type"),
+                "reason" => Some("/reason"),
+                "involvedObject.kind" => Some("/involvedObject/kind"),
+                "involvedObject.name" => Some("/involvedObject/name"),
+                _other => None,
+            };
+            (pointer, value)
+        })
     }
 
     /// The page that is asked for, as the API parts long lists (Kubernetes, API concepts,
@@ -85,6 +109,10 @@ pub(super) fn answer(
     namespace: Option<&str>,
     asked: Asked,
 ) -> Response {
+    if asked.selected().any(|(pointer, _)| pointer.is_none()) {
+        let text = format!("field label not supported: {}", asked.field_selector);
+        return status(StatusCode::BAD_REQUEST, &text);
+    }
     if asked.is_watch() {
         let watch = Watch::new(history, kind, namespace, asked);
         let lines = futures::stream::unfold(watch, Watch::next);
