@@ -25,7 +25,7 @@ use crate::looks::follow::Follower;
 use crate::operations::{Control, EndDates, Runner, RunnerOptions, Services, Starter, Waker};
 use crate::plans::{PlanSettings, Planner};
 use crate::store::slots::{Slot, SlotHeld};
-use crate::watch::{Digest, Sampler, Watcher};
+use crate::watch::{Digest, Mirrors, Sampler, Watcher};
 use crate::web::{self, WebParts};
 
 /// How often tokens that something else renews are read again.
@@ -277,6 +277,7 @@ fn runner(parts: &Parts, services: Arc<Services>, slot: (String, SlotHeld)) -> R
 
 /// What looks all the time and changes nothing.
 struct Watch {
+    mirrors: Arc<Mirrors>,
     sampler: Sampler,
     watcher: Option<Watcher>,
     digest: Option<Digest>,
@@ -287,19 +288,18 @@ fn watch(parts: &Parts, services: &Arc<Services>, replica: &str, metrics: &Metri
     let (store, vault) = (&parts.store, &parts.vault);
     let channel = parts.config.discord.channels.first();
     let replica = || replica.to_owned();
+    let mirrors = Mirrors::new(store.clone(), vault.clone(), services.clone(), replica());
+    let mirrors = Arc::new(mirrors);
     Watch {
         sampler: Sampler::new(
             store.clone(),
-            vault.clone(),
-            services.clone(),
-            replica(),
+            Arc::clone(&mirrors),
             parts.config.watch.sample,
         ),
         watcher: channel.and_then(|channel| {
             let settings = watch_settings(&parts.config.watch, *channel)?;
             let looks = Looks::new(store.clone(), vault.clone(), services.clone());
-            let services = services.clone();
-            let watcher = Watcher::new(settings, store.clone(), services, looks, replica());
+            let watcher = Watcher::new(settings, looks, Arc::clone(&mirrors));
             Some(watcher.counted_by(metrics.clone()))
         }),
         digest: channel.and_then(|channel| {
@@ -307,12 +307,14 @@ fn watch(parts: &Parts, services: &Arc<Services>, replica: &str, metrics: &Metri
             Some(Digest::new(store.clone(), replica(), *channel, at))
         }),
         end_dates: channel.map(|channel| EndDates::new(store.clone(), replica(), *channel)),
+        mirrors,
     }
 }
 
 impl Watch {
     /// Each runs until the bot ends.
     fn spawn(self, tasks: &mut Tasks, ends: &CancellationToken) {
+        tasks.spawn("clusters", self.mirrors.run(ends.clone()).map(Ok));
         tasks.spawn("samples", self.sampler.run(ends.clone()).map(Ok));
         if let Some(watcher) = self.watcher {
             tasks.spawn("watch", watcher.run(ends.clone()).map(Ok));

@@ -8,12 +8,12 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::logs::{CLUES_LOG, Stopped, read_backwards, with_causes};
-use super::{LookError, Looks};
+use super::{LookError, Looks, seen};
 use crate::domain::clues::status::StatusError;
 use crate::domain::cluster::Cluster;
 use crate::domain::deploy::DeployOptions;
 use crate::domain::diagnosis::{
-    Amount, Cause, Look, Seen, SeenClues, SeenKubernetes, SeenNode, SeenQuota, SeenToken, Verdict,
+    Amount, Cause, Look, Seen, SeenClues, SeenKubernetes, SeenQuota, SeenToken, Verdict,
     WaitingPod, judge_all,
 };
 use crate::domain::logs::{Pick, Picker};
@@ -21,16 +21,13 @@ use crate::services::checkin::read_expiry;
 use crate::services::clues::{Clues, CluesError};
 use crate::services::ec3::{AUTH_FILE, Ec3};
 use crate::services::frontend::Frontend;
-use crate::services::kubernetes::{Kubernetes, PodState};
+use crate::services::kubernetes::{Kubernetes, PodWarning};
 
 /// How long each system may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// How far back CLUES' log is read.
 const RECENT: Duration = Duration::from_hours(1);
-
-/// Namespaces that CLUES does not count.
-const OWN_NAMESPACES: [&str; 2] = ["kube-system", "kube-flannel"];
 
 /// Why a cluster does, or does not, grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,20 +47,25 @@ impl Looks {
         let Some(cluster) = self.store.cluster_by_name(name).await? else {
             return Ok(None);
         };
-        let seen = Box::pin(self.see(&cluster)).await?;
+        let kubernetes = within(Box::pin(self.seen_kubernetes(&cluster)));
+        let seen = Box::pin(self.see(&cluster, kubernetes)).await?;
         Ok(Some(Diagnosis {
             demand: seen.kubernetes.seen().map(|seen| seen.demand().count()),
             verdicts: judge_all(&seen),
         }))
     }
 
-    /// One look at everything that has to do with growing.
+    /// One look at everything that has to do with growing; `kubernetes` looks at that.
     ///
     /// # Errors
     /// When the database fails; what does not answer is part of what was seen.
-    pub async fn see(&self, cluster: &Cluster) -> Result<Seen, LookError> {
+    pub async fn see(
+        &self,
+        cluster: &Cluster,
+        kubernetes: impl Future<Output = Result<Look<SeenKubernetes>, LookError>>,
+    ) -> Result<Seen, LookError> {
         let (kubernetes, clues, token, vms, quotas) = tokio::join!(
-            within(Box::pin(self.seen_kubernetes(cluster))),
+            kubernetes,
             within(self.seen_clues(cluster)),
             within(self.seen_token(cluster)),
             within(self.seen_vms(cluster)),
@@ -84,38 +86,20 @@ impl Looks {
         })
     }
 
-    /// A short look: whether anybody waits.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn glance(&self, cluster: &Cluster) -> Result<Look<SeenKubernetes>, LookError> {
-        within(Box::pin(self.seen_kubernetes(cluster))).await
-    }
-
     async fn seen_kubernetes(&self, cluster: &Cluster) -> Result<SeenKubernetes, Stopped> {
         let frontend = self.open_frontend(cluster).await?;
         let kubernetes = Kubernetes::connect(frontend).await?;
-        let (nodes, pods) = tokio::try_join!(kubernetes.nodes(), kubernetes.pods(None))?;
-        let is_ours = |pod: &&PodState| {
-            !OWN_NAMESPACES.contains(&pod.namespace.as_str())
-                && !pod.is_nobodys()
-                && (pod.phase == "Pending"
-                    || pod.containers.iter().any(|one| one.waiting.is_some()))
-        };
+        let (nodes, pods, warnings) = tokio::try_join!(
+            kubernetes.nodes(),
+            kubernetes.pods(None),
+            kubernetes.pod_warnings()
+        )?;
+        let mut waiting: Vec<WaitingPod> = pods.iter().filter_map(seen::waiting).collect();
+        let warnings: Vec<&PodWarning> = warnings.iter().collect();
+        seen::warn(&mut waiting, &warnings);
         Ok(SeenKubernetes {
-            waiting: pods.iter().filter(is_ours).map(waiting).collect(),
-            nodes: nodes
-                .into_iter()
-                .map(|node| SeenNode {
-                    allocatable: Amount::of_kubernetes(
-                        &node.allocatable_cpu,
-                        &node.allocatable_memory,
-                    ),
-                    name: node.name,
-                    is_control_plane: node.is_control_plane,
-                    ready: node.ready,
-                })
-                .collect(),
+            waiting,
+            nodes: nodes.iter().map(seen::node).collect(),
         })
     }
 
@@ -249,24 +233,5 @@ pub(super) async fn within<T>(
             "no answer within {} s",
             LIMIT.as_secs()
         ))),
-    }
-}
-
-fn waiting(pod: &PodState) -> WaitingPod {
-    let asks = pod.containers.iter().fold(Amount::default(), |sum, one| {
-        let (cpu, memory) = (one.cpu.as_deref(), one.memory.as_deref());
-        sum.plus(Amount::of_kubernetes(
-            cpu.unwrap_or("0"),
-            memory.unwrap_or("0"),
-        ))
-    });
-    WaitingPod {
-        name: pod.name.clone(),
-        unschedulable: pod.unschedulable.as_ref().map(|(why, _)| why.clone()),
-        since: pod.unschedulable.as_ref().and_then(|(_, since)| *since),
-        asks,
-        waiting: pod.containers.iter().find_map(|one| one.waiting.clone()),
-        namespace: pod.namespace.clone(),
-        restarts: pod.containers.iter().map(|one| one.restarts).sum(),
     }
 }

@@ -16,6 +16,7 @@ pub mod logs;
 pub mod nodes;
 mod overview;
 pub mod owners;
+pub(crate) mod seen;
 pub mod status;
 pub mod token;
 pub mod values;

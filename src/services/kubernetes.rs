@@ -9,6 +9,7 @@
 mod drain;
 mod pods;
 mod sample;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
 use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -30,7 +31,8 @@ use super::frontend::{Frontend, FrontendError};
 use crate::domain::metrics::Calls;
 
 pub use pods::{Container, LogAsk, PodState};
-pub use sample::sample;
+pub use sample::{Counted, counted, sample};
+pub use watch::{Change, Observed, PodWarning};
 
 /// Where kubeadm leaves the administrator's credentials.
 const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
@@ -65,6 +67,9 @@ pub enum KubernetesError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The API ended a watch, or does not let it begin.
+    #[error("the Kubernetes API could not be watched")]
+    Watch(#[source] Box<kube::runtime::watcher::Error>),
     /// The API did not answer in time.
     #[error("the Kubernetes API took longer than {} s to {doing}", CALL_LIMIT.as_secs())]
     TimedOut {
@@ -79,7 +84,7 @@ impl KubernetesError {
         match self {
             Self::Frontend(error) => error.is_transient(),
             Self::BadConfig { .. } => false,
-            Self::TimedOut { .. } => true,
+            Self::TimedOut { .. } | Self::Watch(_) => true,
             Self::Api { source, .. } => {
                 // Only a clear "no" of the API is final.
                 let no = matches!(source.as_ref(), kube::Error::Api(status)
@@ -98,7 +103,9 @@ impl KubernetesError {
                 };
                 Some(status.code)
             }
-            Self::Frontend(_) | Self::BadConfig { .. } | Self::TimedOut { .. } => None,
+            Self::Frontend(_) | Self::BadConfig { .. } | Self::TimedOut { .. } | Self::Watch(_) => {
+                None
+            }
         }
     }
 
@@ -109,7 +116,7 @@ impl KubernetesError {
             Self::BadConfig { .. } => {
                 "reconfigure the infrastructure in IM's dashboard, then retry"
             }
-            Self::Api { .. } | Self::TimedOut { .. } => {
+            Self::Api { .. } | Self::TimedOut { .. } | Self::Watch(_) => {
                 "check that the API server runs on the front end, then retry"
             }
         }
@@ -266,6 +273,17 @@ impl Kubernetes {
         let mut claims: Vec<VolumeClaim> = list.items.iter().map(volume_claim).collect();
         claims.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(claims)
+    }
+
+    /// What Kubernetes says about pods in trouble, up to 500 warnings of the last hour.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn pod_warnings(&self) -> Result<Vec<PodWarning>, KubernetesError> {
+        let api: Api<Event> = Api::all(self.client.clone());
+        let warnings = params().fields(watch::POD_WARNINGS);
+        let list = self.call("list events", api.list(&warnings)).await?;
+        Ok(list.items.iter().map(watch::pod_warning).collect())
     }
 
     /// How many pods a namespace has, up to 500.

@@ -24,6 +24,7 @@ pub mod revisions;
 pub mod samples;
 pub mod schedules;
 pub mod secrets;
+pub mod shares;
 pub mod slots;
 pub mod vault;
 

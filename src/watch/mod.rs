@@ -2,6 +2,8 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`mirrors`] | which clusters this replica watches, and a connection to the Kubernetes of each |
+//! | [`mirror`] | what the Kubernetes of one cluster shows, kept as it changes |
 //! | [`sampler`] | counts nodes and pods once a minute, for the picture in `status` |
 //! | [`watcher`] | looks at each cluster, and tells the channel when something stalls |
 //! | `tokens` | the token of a front end, told before it ends and told once |
@@ -14,7 +16,10 @@
 
 pub mod beside;
 pub mod digest;
+pub mod mirror;
+pub mod mirrors;
 pub mod sampler;
+mod settings;
 pub mod sightings;
 mod telling;
 mod tokens;
@@ -22,5 +27,7 @@ pub mod watcher;
 
 pub use beside::BesideRules;
 pub use digest::Digest;
+pub use mirrors::Mirrors;
 pub use sampler::Sampler;
-pub use watcher::{WatchSettings, Watcher};
+pub use settings::WatchSettings;
+pub use watcher::Watcher;

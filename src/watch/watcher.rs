@@ -1,18 +1,20 @@
 //! The watcher: one look at a cluster after the other, and what people are told of it.
 //!
 //! ```text
-//! glance (does anybody wait?) ──no──▶ again after `look`
+//! glance (does anybody wait?) ──no──▶ again after `look`, or when that turns
 //!            └─ yes, or an alert is open, or the last full look is old
 //!                 ──▶ full look ──▶ a sighting per kind ──▶ alert::next ──▶ rows and messages
 //! ```
 //!
-//! One replica looks (a lease). A look that is needed so that an alert fires in time is made at that
-//! very time, whatever the pause.
+//! Each replica looks at the clusters of its share ([`Mirrors`]). A glance costs nothing: what Kubernetes
+//! shows is here. A look that is needed so that an alert fires in time is made at that very time,
+//! whatever the pause, and one when somebody begins or ceases to wait soon after that.
 //!
 //! **Invariant:** what a look changes and what people are told of it is one transaction.
 //! **Invariant:** nothing outside is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,33 +24,46 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::beside::{self, Beside, BesideEyes, BesideRules};
+use super::beside::{self, Beside, BesideEyes};
+use super::mirrors::{Mirrors, Watched};
+use super::settings::WatchSettings;
 use super::sightings::{self, SeenHub};
 use super::telling::{self, Teller};
 use super::tokens::{self, TokenRules};
-use crate::domain::alert::{self, Alert, AlertKind, AlertState, CallRule, Sighting, Silence};
-use crate::domain::cluster::{Cluster, Phase};
+use crate::domain::alert::{self, Alert, AlertKind, AlertState, Sighting, Silence};
+use crate::domain::cluster::Cluster;
 use crate::domain::diagnosis::stall::{self, Limits, Memory};
 use crate::domain::diagnosis::{Cause, Look, Seen, SeenKubernetes};
-use crate::domain::ids::{ClusterId, DiscordChannelId};
+use crate::domain::ids::ClusterId;
 use crate::domain::message::{MessageKind, Place};
-use crate::domain::metrics::{Metrics, Watched};
+use crate::domain::metrics::{self, Metrics};
 use crate::domain::operation::{Operation, OperationState};
 use crate::domain::token::TokenWatch;
 use crate::looks::{LookError, Looks};
 use crate::operations::Services;
 use crate::operations::services::address_of;
-use crate::services::switch::Switch;
 use crate::store::{Store, StoreError};
 
-/// The lease of the replica that looks.
+/// The lease of the replica that does what is done once for all clusters.
 const LEASE: &str = "watch";
+
+/// How often that is done.
+const LEAD_EVERY: TimeDelta = TimeDelta::seconds(3);
+
+/// How long the lease holds.
+const LEAD_LASTS: Duration = Duration::from_secs(12);
+
+/// A cluster in which something turns all the time is looked at in this pause.
+const TURN_PAUSE: TimeDelta = TimeDelta::seconds(4);
 
 /// How many clusters are looked at at once; one that does not answer holds a place for its limit.
 const AT_ONCE: usize = 64;
 
 /// How long the look at one cluster may take; each of its systems has its own limit below it.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long the first look at Kubernetes may take.
+const GLANCE_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long a hub may take to answer.
 const HUB_LIMIT: Duration = Duration::from_secs(20);
@@ -65,44 +80,6 @@ const TELL_SWITCH_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// The shortest pause of the loop.
 const SHORTEST: Duration = Duration::from_millis(200);
 
-/// What is watched, and from when on it is told.
-#[derive(Clone, Debug)]
-pub struct WatchSettings {
-    /// The channel that is told.
-    pub channel: DiscordChannelId,
-    /// The pause between two looks at a cluster.
-    pub look: Duration,
-    /// The pause between two full looks at a cluster at which nobody waits.
-    pub full: Duration,
-    /// When growing counts as stalled.
-    pub limits: Limits,
-    /// How long a source or a hub may be silent.
-    pub blind_after: TimeDelta,
-    /// How long a stopped operation may wait for a person.
-    pub waits_after: TimeDelta,
-    /// How long something must be gone until its alert is over.
-    pub resolves_after: TimeDelta,
-    /// How long before its end a front end's token is told of, unless `token watch` says otherwise.
-    pub token_before: TimeDelta,
-    /// What is watched beside the growing.
-    pub beside: BesideRules,
-    /// When people are called again.
-    pub calls: CallRule,
-    /// What is not watched.
-    pub off: BTreeSet<AlertKind>,
-    /// Other limits for some clusters, by name.
-    pub of_clusters: BTreeMap<String, Limits>,
-    /// What is told while all is looked at, so that others notice when it is not.
-    pub switch: Option<Switch>,
-}
-
-impl WatchSettings {
-    fn limits_of(&self, cluster: &Cluster) -> &Limits {
-        let own = self.of_clusters.get(cluster.name.as_str());
-        own.unwrap_or(&self.limits)
-    }
-}
-
 /// Looks after clusters.
 #[derive(Debug)]
 pub struct Watcher {
@@ -111,6 +88,7 @@ pub struct Watcher {
     services: Arc<Services>,
     looks: Looks,
     beside: BesideEyes,
+    mirrors: Arc<Mirrors>,
     replica: String,
     metrics: Metrics,
     /// When each cluster was last looked at in full, and when it is due again.
@@ -123,6 +101,7 @@ pub struct Watcher {
 #[derive(Clone, Debug)]
 struct Times {
     name: String,
+    looked_at: DateTime<Utc>,
     full_at: DateTime<Utc>,
     drift_at: Option<DateTime<Utc>>,
     due_at: DateTime<Utc>,
@@ -132,6 +111,7 @@ impl Times {
     fn never(cluster: &Cluster) -> Self {
         Self {
             name: cluster.name.to_string(),
+            looked_at: DateTime::UNIX_EPOCH,
             full_at: DateTime::UNIX_EPOCH,
             drift_at: None,
             due_at: DateTime::UNIX_EPOCH,
@@ -152,21 +132,17 @@ struct Known {
 
 impl Watcher {
     /// Over its parts.
-    pub fn new(
-        settings: WatchSettings,
-        store: Store,
-        services: Arc<Services>,
-        looks: Looks,
-        replica: String,
-    ) -> Self {
+    pub fn new(settings: WatchSettings, looks: Looks, mirrors: Arc<Mirrors>) -> Self {
         let (rules, full) = (settings.beside.clone(), settings.full);
+        let services = Arc::clone(mirrors.services());
         Self {
             beside: BesideEyes::new(rules, looks.clone(), services.clone(), full),
             settings,
-            store,
+            store: mirrors.store().clone(),
             services,
             looks,
-            replica,
+            replica: mirrors.replica().to_owned(),
+            mirrors,
             metrics: Metrics::new(),
             times: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
@@ -182,7 +158,7 @@ impl Watcher {
 
     /// Looks until the bot ends. A cluster that is slow to answer holds no other up.
     pub async fn run(self, ended: CancellationToken) {
-        let mut told_at = None;
+        let (mut told_at, mut led_at) = (None, None);
         // Since when nobody has looked, until that is told.
         let mut before = self.store.last_look().await.ok().flatten();
         let (mut looking, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
@@ -198,20 +174,35 @@ impl Watcher {
                         report(self.tell_absence(last).await);
                     }
                 }
+                turned = self.mirrors.turned() => turned.iter().for_each(|id| self.hurry(*id)),
                 () = sleep_until(next_at) => {
-                    match self.due_clusters().await {
-                        Ok(Some(due)) => {
-                            let new = due.into_iter().filter(|cluster| busy.insert(cluster.id));
-                            looking.extend(new.map(|cluster| self.look_in_time(cluster)));
-                            self.tell_switch(&mut told_at).await;
-                        }
-                        Ok(None) => {}
+                    let new = self.due_clusters().into_iter();
+                    let new = new.filter(|one| busy.insert(one.cluster.id));
+                    looking.extend(new.map(|one| self.look_in_time(one)));
+                    match self.lead(&mut led_at).await {
+                        Ok(true) => self.tell_switch(&mut told_at).await,
+                        Ok(false) => {}
                         Err(error) => report(Err(error)),
                     }
                 }
             }
             next_at = Instant::now() + self.until_due();
         }
+    }
+
+    /// Does what one replica does for all; whether this is the one.
+    async fn lead(&self, led_at: &mut Option<DateTime<Utc>>) -> Result<bool, StoreError> {
+        let now = self.store.clock().now();
+        if led_at.is_some_and(|at| now - at < LEAD_EVERY) {
+            return Ok(false);
+        }
+        *led_at = Some(now);
+        let lease = self.store.take_lease(LEASE, &self.replica, LEAD_LASTS);
+        let leads = lease.await?;
+        if leads {
+            self.store.end_alerts_of_removed().await?;
+        }
+        Ok(leads)
     }
 
     /// Tells the dead man's switch, once a minute; that it does not answer is logged and nothing else.
@@ -247,64 +238,67 @@ impl Watcher {
         self.store.tell(&key, &notice, &place).await
     }
 
-    /// Until the next cluster is due.
+    /// Until the next cluster is due, or there is something to do for all.
     fn until_due(&self) -> Duration {
         let now = self.store.clock().now();
         let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = times.values().map(|times| times.due_at).min();
+        let next = times.values().map(|times| times.due_at - now).min();
         drop(times);
-        // With nothing to watch here, whether there is something is looked at in the usual pause.
-        let Some(next) = next else {
-            return self.settings.look;
-        };
-        let until = (next - now).to_std().unwrap_or_default();
-        until.clamp(SHORTEST, self.settings.look.max(SHORTEST))
+        let until = next.map_or(LEAD_EVERY, |next| next.min(LEAD_EVERY));
+        until.to_std().unwrap_or_default().max(SHORTEST)
     }
 
-    /// The clusters that are to be looked at now; `None` if another replica does.
-    async fn due_clusters(&self) -> Result<Option<Vec<Cluster>>, StoreError> {
-        let lease = self.settings.look * 2 + LOOK_LIMIT;
-        if !self.store.take_lease(LEASE, &self.replica, lease).await? {
-            self.forget_all_but(&[]);
-            return Ok(None);
-        }
-        self.store.end_alerts_of_removed().await?;
-        let mut clusters = self.store.clusters().await?;
-        clusters.retain(|cluster| cluster.phase == Phase::Running);
-        self.forget_all_but(&clusters);
+    /// The clusters that are to be looked at now.
+    fn due_clusters(&self) -> Vec<Watched> {
+        let mut watched = self.mirrors.all();
+        self.forget_all_but(&watched);
         let now = self.store.clock().now();
-        clusters.retain(|cluster| {
-            self.times(cluster.id)
+        watched.retain(|one| {
+            self.times(one.cluster.id)
                 .is_none_or(|times| times.due_at <= now)
         });
-        for cluster in &clusters {
-            self.due(cluster, now, None, None);
+        for one in &watched {
+            self.due(&one.cluster, now, None, None);
         }
-        Ok(Some(clusters))
+        watched
+    }
+
+    /// Lets a cluster be looked at soon, though not all the time.
+    fn hurry(&self, cluster: ClusterId) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(times) = times.get_mut(&cluster) {
+            times.due_at = times.due_at.min(times.looked_at + TURN_PAUSE);
+        }
     }
 
     /// Looks at a cluster, but not for too long; answers which it was.
-    async fn look_in_time(&self, cluster: Cluster) -> ClusterId {
+    async fn look_in_time(&self, one: Watched) -> ClusterId {
         // It is closed when the bot ends, and then nobody looks.
         let _permit = self.at_once.acquire().await;
-        let looked = tokio::time::timeout(LOOK_LIMIT, Box::pin(self.look_at(&cluster))).await;
+        let looked = tokio::time::timeout(LOOK_LIMIT, Box::pin(self.look_at(&one))).await;
         let failed = match looked {
-            Ok(Ok(())) => return cluster.id,
+            Ok(Ok(())) => return one.cluster.id,
             Ok(Err(error)) => format!("{error:#}"),
             Err(_elapsed) => "it took too long".to_owned(),
         };
         tracing::warn!(
             error = failed,
-            cluster.name = %cluster.name,
+            cluster.name = %one.cluster.name,
             "could not look after a cluster; the next look follows"
         );
-        cluster.id
+        one.cluster.id
     }
 
-    async fn look_at(&self, cluster: &Cluster) -> anyhow::Result<()> {
+    async fn look_at(&self, one: &Watched) -> anyhow::Result<()> {
+        let cluster = one.cluster.as_ref();
         let began = self.store.clock().now();
         let known = self.known(cluster).await?;
-        let glance = self.looks.glance(cluster).await?;
+        let glance = one.mirror.look();
+        let glance = tokio::time::timeout(GLANCE_LIMIT, glance).await;
+        let glance = glance.unwrap_or_else(|_elapsed| {
+            let why = format!("no answer within {} s", GLANCE_LIMIT.as_secs());
+            Look::Failed(why)
+        });
         if !self.needs_more(cluster, &known, &glance, began) {
             self.due(cluster, began, None, None);
             return Ok(());
@@ -312,7 +306,7 @@ impl Watcher {
         let memory = self.store.watched(cluster.id).await?;
         let is_backup_told = known.of(AlertKind::Backup).is_some();
         let (seen, hub, drifted, beside) = tokio::join!(
-            self.looks.see(cluster),
+            self.looks.see(cluster, ready(Ok(glance))),
             self.hub(cluster),
             self.drifted(cluster, &known, began),
             self.beside.look(cluster, is_backup_told, began)
@@ -334,7 +328,7 @@ impl Watcher {
             ),
         ]);
         let firing = self.keep(cluster, &known, &memory, sightings);
-        let numbers = Watched {
+        let numbers = metrics::Watched {
             looked_at: seen.now,
             pods_waiting: seen.kubernetes.seen().map(|seen| seen.demand().count()),
             nodes_ready: seen.kubernetes.seen().and(memory.ready),
@@ -557,15 +551,16 @@ impl Watcher {
         let times = times
             .entry(cluster.id)
             .or_insert_with(|| Times::never(cluster));
+        times.looked_at = now;
         times.due_at = due_at;
         times.full_at = full_at.unwrap_or(times.full_at);
     }
 
     /// What is not watched here any more has neither times nor series.
-    fn forget_all_but(&self, clusters: &[Cluster]) {
+    fn forget_all_but(&self, watched: &[Watched]) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times.retain(|id, times| {
-            let stays = clusters.iter().any(|cluster| cluster.id == *id);
+            let stays = watched.iter().any(|one| one.cluster.id == *id);
             if !stays {
                 self.metrics.forget_cluster(&times.name);
             }

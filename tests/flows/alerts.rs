@@ -11,7 +11,7 @@ use crate::kill::HOST;
 use crate::scene::{PATIENCE, Scene};
 
 /// A notebook of which one fits on a worker of 8 cores and 32 GB.
-const LARGE: ServerSize = ServerSize {
+pub(crate) const LARGE: ServerSize = ServerSize {
     cpu_milli: 4000,
     memory: 20_000_000_000,
 };

@@ -38,5 +38,6 @@ mod two_bots;
 mod undo;
 mod undo_killed;
 mod values;
+mod watching;
 
 use pangeo_bot::store::MIGRATOR;

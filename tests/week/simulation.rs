@@ -450,7 +450,6 @@ impl Simulation {
                     } else {
                         SERVER
                     },
-                    waiting: None,
                     ..WaitingPod::default()
                 });
         let nodes = self.nodes.iter().enumerate();

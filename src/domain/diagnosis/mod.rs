@@ -103,6 +103,8 @@ impl Amount {
 /// A pod that waits: not yet running, outside `kube-system` and `kube-flannel`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaitingPod {
+    /// Its namespace.
+    pub namespace: String,
     /// Its name.
     pub name: String,
     /// The scheduler's message, if it finds no node.
@@ -113,10 +115,10 @@ pub struct WaitingPod {
     pub asks: Amount,
     /// Why a container does not start, such as `ImagePullBackOff`, and the message.
     pub waiting: Option<(String, String)>,
-    /// Its namespace.
-    pub namespace: String,
     /// How often its containers were started again.
     pub restarts: i32,
+    /// The newest warning that Kubernetes tells of it: a word such as `FailedMount`, and the message.
+    pub warning: Option<(String, String)>,
 }
 
 /// A node of Kubernetes.

@@ -14,6 +14,14 @@ const STUCK: &[&str] = &[
 /// The reason of a container that starts again and again.
 const CRASHES: &str = "CrashLoopBackOff";
 
+/// Warnings of a pod that has a node and does not start there.
+const STUCK_WARNINGS: &[&str] = &[
+    "FailedMount",
+    "FailedAttachVolume",
+    "FailedCreatePodSandBox",
+    "FailedMapVolume",
+];
+
 /// What the scheduler says when more nodes of the same kind do not help.
 const NO_NODE_HELPS: &[&str] = &[
     "PersistentVolumeClaim",
@@ -87,6 +95,12 @@ pub(super) fn other_reason(pod: &WaitingPod) -> Option<String> {
     {
         return Some(format!("{}: {reason} {message}", pod.name));
     }
+    if pod.unschedulable.is_none()
+        && let Some((reason, message)) = &pod.warning
+        && STUCK_WARNINGS.contains(&reason.as_str())
+    {
+        return Some(format!("{}: {reason} {message}", pod.name));
+    }
     let message = pod.unschedulable.as_ref()?;
     NO_NODE_HELPS
         .iter()
@@ -109,6 +123,23 @@ mod tests {
             evidence(&never_fits(&seen)),
             "jupyter-ana asks for 1 CPUs, 40.0 GiB, the biggest node has 8 CPUs, 31.0 GiB"
         );
+    }
+
+    #[test]
+    fn a_pod_that_gets_no_volume_on_its_node_is_known_by_its_event() {
+        let warned = |reason: &str, unschedulable: Option<&str>| WaitingPod {
+            name: "jupyter-ben".to_owned(),
+            unschedulable: unschedulable.map(str::to_owned),
+            waiting: Some(("ContainerCreating".to_owned(), String::new())),
+            warning: Some((reason.to_owned(), "mount.nfs: timed out".to_owned())),
+            ..WaitingPod::default()
+        };
+        let stuck = warned("FailedMount", None);
+        let told = "jupyter-ben: FailedMount mount.nfs: timed out";
+        assert_eq!(other_reason(&stuck).as_deref(), Some(told));
+        assert_eq!(other_reason(&warned("Unhealthy", None)), None);
+        let cpu = Some("0/2 nodes are available: 2 Insufficient cpu.");
+        assert_eq!(other_reason(&warned("FailedMount", cpu)), None);
     }
 
     #[test]

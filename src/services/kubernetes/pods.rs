@@ -243,7 +243,7 @@ pub(super) fn pod_state(pod: &Pod) -> PodState {
 }
 
 /// Kubernetes' time as ours.
-fn of_kubernetes(
+pub(super) fn of_kubernetes(
     time: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Time,
 ) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.0.as_second(), 0)

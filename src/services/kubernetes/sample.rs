@@ -5,24 +5,49 @@ use chrono::{DateTime, Utc};
 use super::{NodeState, PodState};
 use crate::domain::sample::Sample;
 
-/// What a cluster has at a moment, of its nodes and the pods of the hub's namespace.
-pub fn sample(at: DateTime<Utc>, nodes: &[NodeState], pods: &[PodState]) -> Sample {
-    let ready = |node: &&NodeState| node.ready && !node.is_control_plane;
-    Sample {
-        at,
-        nodes_ready: count(nodes.iter().filter(ready)),
-        pods_running: count(pods.iter().filter(|pod| pod.phase == "Running")),
-        pods_pending: count(pods.iter().filter(|pod| waits(pod))),
+/// As what a pod of the hub's namespace is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// It runs.
+    Running,
+    /// It waits and is wanted.
+    Waiting,
+    /// Nobody waits for it, or it has ended.
+    Neither,
+}
+
+impl Counted {
+    /// Of a pod.
+    pub fn of(pod: &PodState) -> Self {
+        match pod.phase.as_str() {
+            "Running" => Self::Running,
+            "Pending" if !pod.is_nobodys() => Self::Waiting,
+            _other => Self::Neither,
+        }
     }
 }
 
-/// Whether a pod waits and is wanted.
-fn waits(pod: &PodState) -> bool {
-    pod.phase == "Pending" && !pod.is_nobodys()
+/// What a cluster has at a moment, of its nodes and the pods of the hub's namespace.
+pub fn sample(at: DateTime<Utc>, nodes: &[NodeState], pods: &[PodState]) -> Sample {
+    let ready = |node: &&NodeState| node.ready && !node.is_control_plane;
+    let pods = pods.iter().map(Counted::of);
+    counted(at, nodes.iter().filter(ready).count(), pods)
 }
 
-fn count<T>(items: impl Iterator<Item = T>) -> u32 {
-    u32::try_from(items.count()).unwrap_or(u32::MAX)
+/// The same of what is counted already.
+pub fn counted(
+    at: DateTime<Utc>,
+    nodes_ready: usize,
+    pods: impl Iterator<Item = Counted> + Clone,
+) -> Sample {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let pods = |what: Counted| number(pods.clone().filter(|pod| *pod == what).count());
+    Sample {
+        at,
+        nodes_ready: number(nodes_ready),
+        pods_running: pods(Counted::Running),
+        pods_pending: pods(Counted::Waiting),
+    }
 }
 
 #[cfg(test)]
