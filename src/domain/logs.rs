@@ -372,6 +372,15 @@ impl<'a> Picker<'a> {
     }
 }
 
+/// The lines of a text without secrets and control characters, each within [`MAX_LINE`].
+pub fn clean_lines(text: &str, redactor: &Redactor) -> Vec<String> {
+    redactor
+        .redact(without_cut_key(text))
+        .lines()
+        .map(cut_line)
+        .collect()
+}
+
 /// The time in a line of CLUES, `2026-11-23 20:14:05`, local to the front end.
 pub fn clues_time(line: &str) -> Option<&str> {
     let time = line.split(';').nth(2)?.get(..19)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::logs::{CLUES_LOG, Stopped, read_backwards, with_causes};
+use super::logs::{Stopped, with_causes};
 use super::{LookError, Looks, seen};
 use crate::domain::clues::status::StatusError;
 use crate::domain::cluster::Cluster;
@@ -16,7 +16,6 @@ use crate::domain::diagnosis::{
     Amount, Cause, Look, Seen, SeenClues, SeenKubernetes, SeenQuota, SeenToken, Verdict,
     WaitingPod, judge_all,
 };
-use crate::domain::logs::{Pick, Picker};
 use crate::services::checkin::read_expiry;
 use crate::services::clues::{Clues, CluesError};
 use crate::services::ec3::{AUTH_FILE, Ec3};
@@ -25,9 +24,6 @@ use crate::services::kubernetes::{Kubernetes, PodWarning};
 
 /// How long each system may take.
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// How far back CLUES' log is read.
-const RECENT: Duration = Duration::from_hours(1);
 
 /// Why a cluster does, or does not, grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,29 +108,14 @@ impl Looks {
                 Err(error) => Err(Stopped::from(error)),
             }
         };
-        let (rows, recent, quiet_s) = tokio::try_join!(
-            status,
-            self.recent_clues_lines(&frontend),
-            self.quiet_since(&frontend, CLUES_LOG)
-        )?;
+        let (rows, (recent, quiet_s)) =
+            tokio::try_join!(status, self.recent_clues_lines(cluster, &frontend))?;
         Ok(SeenClues {
             stopped: rows.is_none(),
             nodes: rows.into_iter().flatten().map(Into::into).collect(),
             recent,
             quiet_s,
         })
-    }
-
-    async fn recent_clues_lines(&self, frontend: &Frontend) -> Result<Vec<String>, Stopped> {
-        let wish = Pick {
-            lines: 2000,
-            since: Some(RECENT),
-            grep: None,
-        };
-        let oldest = self.local_time(frontend, RECENT).await?;
-        let mut picker = Picker::new(&wish, self.vault.redactor(), Some(oldest));
-        read_backwards(frontend, CLUES_LOG, &mut picker).await?;
-        Ok(picker.finish())
     }
 
     /// For how long nobody wrote to a file, in seconds by the front end's own clock; `None` if it

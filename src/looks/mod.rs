@@ -7,6 +7,7 @@
 //! lines of logs that somebody follows ([`follow`]).
 
 pub mod checkin;
+mod clues_log;
 pub mod diagnose;
 pub mod dns;
 pub mod flavor;
@@ -24,6 +25,7 @@ pub mod values;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use clues_log::CluesLogs;
 
 use crate::domain::sample::Sample;
 use crate::operations::Services;
@@ -126,6 +128,7 @@ pub struct Looks {
     store: Store,
     vault: Vault,
     services: Arc<Services>,
+    clues_logs: Arc<CluesLogs>,
 }
 
 impl Looks {
@@ -135,6 +138,7 @@ impl Looks {
             store,
             vault,
             services,
+            clues_logs: Arc::default(),
         }
     }
 }

@@ -73,3 +73,25 @@ async fn two_bots_share_the_clusters_and_one_takes_all_when_the_other_dies(pool:
     let doubled = "select count(*) from (select from alerts group by cluster_id, kind having count(*) > 1) as doubled";
     scene.counts(doubled, 0).await;
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_clues_wrote_just_before_its_log_was_rotated_is_seen(pool: PgPool) {
+    let (scene, id) = deployed_with(pool, &[]).await;
+    let diagnosed = async || {
+        let vic = scene.person("vic");
+        vic.runs("/pangeo diagnose name:geo").await.answer().await
+    };
+    let writes = |text: &str| {
+        let now = chrono::Utc::now().format("%Y-%m-%d %H:%M:%S");
+        let line = format!("[PLUGIN-IM];ERROR;{now},000;Error adding resources. {text}\n");
+        scene.world.front_ends.write_clues_log(&id, &line).unwrap();
+    };
+    assert!(!diagnosed().await.says("Error adding resources"));
+    writes("no more cores");
+    scene.world.front_ends.rotate_clues_log(&id).unwrap();
+    let seen = diagnosed().await;
+    assert!(seen.says("no more cores"), "{}", seen.text());
+    writes("no more memory");
+    let seen = diagnosed().await;
+    assert!(seen.says("no more memory"), "{}", seen.text());
+}
