@@ -16,5 +16,6 @@ pub mod pace;
 pub mod page;
 pub mod saved;
 mod serve;
+pub mod switch;
 pub mod tls;
 pub mod world;

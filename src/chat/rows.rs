@@ -138,10 +138,9 @@ impl Shared {
             .recent_operations(Some(name), alert::OPERATIONS)
             .await?;
         operations.retain(|operation| {
-            operation.created_at >= alert.since
-                && alert
-                    .resolved_at
-                    .is_none_or(|at| operation.created_at <= at)
+            let was_over = operation.ended_at.is_some_and(|at| at < alert.since);
+            let resolved_at = alert.resolved_at;
+            !was_over && resolved_at.is_none_or(|at| operation.created_at <= at)
         });
         operations.reverse();
         let silences = store.silences(cluster.id).await?;

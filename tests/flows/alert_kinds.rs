@@ -5,11 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use sandbox::discord::Message;
 use sandbox::faults::{Fault, On};
+use sandbox::frontend::HelmFault;
+use sandbox::switch::{DeadMansSwitch, SWITCH_KEY};
 use sqlx::PgPool;
 
 use crate::MIGRATOR;
-use crate::alerts::{QUICK, deployed_with};
-use crate::scene::Scene;
+use crate::alerts::{QUICK, deployed_with, deploys};
+use crate::kill::HOST;
+use crate::scene::{PATIENCE, Scene};
 
 /// Waits for an alert and checks what it says.
 async fn told(scene: &Scene, title: &str, words: &[&str]) -> Message {
@@ -130,5 +133,172 @@ async fn a_full_disk_and_an_old_backup_are_told_with_their_numbers(pool: PgPool)
         .sees("/var/tmp of the front end is nearly full (over)")
         .await;
     none_is_open(&scene).await;
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_certificate_that_is_not_renewed_is_told_with_its_end(pool: PgPool) {
+    let (scene, _id) = deployed_with(pool, QUICK).await;
+    let front_ends = &scene.world.front_ends;
+    front_ends.issue_certificate(HOST, 15).unwrap();
+    let status = scene.person("vic").runs("/pangeo status name:geo").await;
+    let status = status.answer().await;
+    assert!(
+        status.says("certificate for 14 days") || status.says("certificate for 15 days"),
+        "{}",
+        status.text()
+    );
+    front_ends.issue_certificate(HOST, 10).unwrap();
+    told(
+        &scene,
+        "geo: the certificate of the hub ends soon",
+        &[
+            "`it ends 20",
+            "Let's Encrypt must reach the front end",
+            "docs/alerts.md#certificate-ends",
+        ],
+    )
+    .await;
+    // cert-manager comes round after all.
+    front_ends.issue_certificate(HOST, 90).unwrap();
+    scene
+        .sees("the certificate of the hub ends soon (over)")
+        .await;
+    none_is_open(&scene).await;
+    let told: i64 = sqlx::query_scalar("select count(*) from alerts")
+        .fetch_one(&scene.pool)
+        .await
+        .unwrap();
+    assert_eq!(told, 1, "15 days are enough");
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_was_changed_by_hand_is_told_and_over_once_it_is_put_back(pool: PgPool) {
+    let (scene, id) = deployed_with(pool, QUICK).await;
+    let front_ends = &scene.world.front_ends;
+    let before = front_ends.last_values(&id).unwrap();
+    let by_hand = before.replace("startTimeout: 600", "startTimeout: 601");
+    assert_ne!(by_hand, before);
+    front_ends.upgrade_by_hand(&id, &by_hand);
+    told(
+        &scene,
+        "geo: the hub is not set as it was approved",
+        &[
+            "startTimeout",
+            "`/pangeo values drift name:geo`",
+            "docs/alerts.md#changed-by-hand",
+        ],
+    )
+    .await;
+    let ana = scene.person("ana");
+    ana.runs("/pangeo values overwrite name:geo")
+        .await
+        .answer()
+        .await;
+    let plan = scene.plan("Put revision 1 back").await;
+    scene.person("ben").reacts(&plan, "✅");
+    let end = scene.sees("it lasted").await;
+    assert!(end.says("✅ `values overwrite`"), "{}", end.text());
+    none_is_open(&scene).await;
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_operation_that_waits_for_a_person_is_told_until_one_decides(pool: PgPool) {
+    let keys = [QUICK, &[("WATCH_WAITS_AFTER_S", "2")]].concat();
+    let (scene, _id) = deployed_with(pool, &keys).await;
+    scene.world.front_ends.fail_helm(&HelmFault::NotReady, 1);
+    let ana = scene.person("ana");
+    ana.runs("/pangeo values image name:geo tag:2024.01.15")
+        .await
+        .answer()
+        .await;
+    let plan = scene.plan("2024.01.15").await;
+    scene.person("ben").reacts(&plan, "✅");
+    let stopped = scene.sees_button("Retry").await;
+    let alert = told(
+        &scene,
+        "geo: `values image` waits for a person",
+        &[
+            "stopped and holds every other change up",
+            "`/pangeo ops show operation:",
+            "docs/alerts.md#operation-stopped",
+        ],
+    )
+    .await;
+    ana.presses_on(&stopped, "Retry").await.answer().await;
+    let is_its_end =
+        |one: &Message| one.reference == Some(alert.id) && one.says("waits for a person (over)");
+    let discord = &scene.world.discord;
+    let end = discord
+        .wait_for_message(is_its_end, PATIENCE)
+        .await
+        .unwrap();
+    assert!(end.says("✅ `values image`"), "{}", end.text());
+    none_is_open(&scene).await;
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_limits_of_one_cluster_are_its_own(pool: PgPool) {
+    let own = "
+[[watch.clusters]]
+name = \"geo\"
+latent_after_s = 2
+backup_path = \"/var/backups/geo\"
+";
+    let variables: Vec<(String, &str)> = QUICK
+        .iter()
+        .filter(|(key, _)| *key != "WATCH_LATENT_AFTER_S")
+        .map(|(key, value)| (format!("PANGEO_BOT_{key}"), *value))
+        .collect();
+    let set: Vec<(&str, &str)> = variables.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+    let scene = Scene::start_told(pool, own, &set).await;
+    let id = deploys(&scene).await;
+    // Every other cluster needs no backup, and its CLUES may be dead for 10 minutes.
+    told(
+        &scene,
+        "geo: there is no new backup",
+        &["/var/backups/geo is not there"],
+    )
+    .await;
+    scene.world.front_ends.kill_clues(&id);
+    told(
+        &scene,
+        "geo: it can't grow as it should: CLUES dead",
+        &["nobody waits for a node now"],
+    )
+    .await;
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_dead_mans_switch_is_asked_while_the_bot_lives_and_its_failing_harms_nothing(
+    pool: PgPool,
+) {
+    let switch = DeadMansSwitch::start().await.unwrap();
+    let url = switch.url();
+    let refuses = switch
+        .faults()
+        .inject(On::any(), Fault::answer(500, "Internal Error"), 1);
+    let keys = [QUICK, &[("WATCH_PING_URL", url.as_str())]].concat();
+    let (mut scene, id) = deployed_with(pool, &keys).await;
+    // It was refused once, which is logged without the address, and the watch goes on.
+    scene.world.front_ends.kill_clues(&id);
+    scene.sees("geo: it can't grow as it should").await;
+    assert_eq!((refuses.hits(), switch.times()), (1, 0));
+    let log = scene.log();
+    assert!(log.contains("could not tell `watch.ping_url`"), "{log}");
+    assert!(!log.contains(SWITCH_KEY), "the address is a secret");
+
+    scene.bot.kill().await.unwrap();
+    scene.bot.start().await.unwrap();
+    switch.wait_for(1, PATIENCE).await.unwrap();
+    assert!(!switch.is_off(Duration::from_mins(2)));
+    // Once a minute, not with each look.
+    scene.bot.kill().await.unwrap();
+    assert_eq!(switch.times(), 1);
+    assert!(switch.is_off(Duration::ZERO), "nobody asks any more");
     scene.nothing_unexpected();
 }

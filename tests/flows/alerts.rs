@@ -36,14 +36,19 @@ async fn deployed(pool: PgPool) -> (Scene, String) {
 
 pub(crate) async fn deployed_with(pool: PgPool, keys: &[(&str, &str)]) -> (Scene, String) {
     let scene = Scene::start_set(pool, keys).await;
+    let id = deploys(&scene).await;
+    (scene, id)
+}
+
+/// Deploys `geo`; answers the id of its infrastructure.
+pub(crate) async fn deploys(scene: &Scene) -> String {
     scene.keeps_dns_secret(HOST).await;
     let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
     scene.person("ana").runs(&deploy).await.answer().await;
     let plan = scene.plan("Create cluster `geo`").await;
     scene.person("ben").reacts(&plan, "✅");
     scene.sees("geo is ready").await;
-    let id = scene.world.im.infrastructure("pangeo-geo").unwrap().id;
-    (scene, id)
+    scene.world.im.infrastructure("pangeo-geo").unwrap().id
 }
 
 async fn asks(scene: &Scene, typed: &str) -> Message {

@@ -293,6 +293,11 @@ impl Scene {
         }
     }
 
+    /// What the bot wrote to its log.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("bot.log")).unwrap_or_default()
+    }
+
     /// What the bot counts about itself.
     pub(crate) async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.bot.settings().web);
@@ -308,7 +313,7 @@ impl Scene {
             "{:#?}",
             self.world.discord.violations()
         );
-        let log = std::fs::read_to_string(self.dir.join("bot.log")).unwrap_or_default();
+        let log = self.log();
         assert!(!log.contains("panicked"), "the bot panicked:\n{log}");
         for secret in [
             sandbox::world::DNS_SECRET,

@@ -188,6 +188,14 @@ impl FrontEnds {
         &self.shared.authority
     }
 
+    /// Gives a hub's host a certificate that is good for so many days, as cert-manager does.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn issue_certificate(&self, host: &str, days: i64) -> anyhow::Result<()> {
+        self.shared.issue_certificate(host, days)
+    }
+
     /// Faults of all hubs.
     pub fn hub_faults(&self) -> &Faults {
         &self.shared.hub_faults
