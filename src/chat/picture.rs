@@ -1,13 +1,14 @@
 //! Pictures: a cluster's last hours as a PNG, readable on Discord's dark background.
 //!
 //! Two panels with one axis of time before now, as long as there are samples: pods above, nodes
-//! below. A time without
-//! samples is a gap.
+//! below, those that are ready as an area under the line of those that are wanted. A time without
+//! samples is a gap. A moment can be marked: the picture of an alert shows when it began.
 
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, TimeDelta, Utc};
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 
 use crate::domain::sample::Sample;
@@ -26,6 +27,8 @@ const WORDS: RGBColor = RGBColor(0xdb, 0xde, 0xe1);
 const RUNNING: RGBColor = RGBColor(0x58, 0xa6, 0xff);
 const PENDING: RGBColor = RGBColor(0xf0, 0xa8, 0x30);
 const NODES: RGBColor = RGBColor(0x3f, 0xc1, 0x7c);
+const WANTED: RGBColor = RGBColor(0xd2, 0x9b, 0xf5);
+const MARK: RGBColor = RGBColor(0xf2, 0x3f, 0x43);
 
 /// The name under which the font is known to plotters.
 const FONT: &str = "sans-serif";
@@ -42,22 +45,33 @@ type Panel<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 struct Line {
     name: &'static str,
     colour: RGBColor,
+    /// Whether the area under it is filled.
+    is_filled: bool,
     points: Vec<(f64, f64)>,
+}
+
+/// What both panels have in common.
+struct Axis {
+    /// Where it begins, in hours before now.
+    from: f64,
+    /// The moment that is marked, and its words.
+    mark: Option<(f64, String)>,
 }
 
 /// The picture of a chart; an answer without it is better than none.
 pub(crate) fn png(drawn: &Chart) -> Option<Vec<u8>> {
-    chart(&drawn.samples, drawn.until, drawn.hours)
+    chart(drawn)
         .inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "a chart was not drawn"))
         .ok()
         .flatten()
 }
 
-/// Draws the last `hours` of a cluster; `None` with fewer than two samples.
+/// Draws the last hours of a cluster; `None` with fewer than two samples.
 ///
 /// # Errors
 /// When the drawing fails, which is a fault of ours.
-fn chart(samples: &[Sample], now: DateTime<Utc>, hours: u8) -> anyhow::Result<Option<Vec<u8>>> {
+fn chart(drawn: &Chart) -> anyhow::Result<Option<Vec<u8>>> {
+    let samples = &drawn.samples;
     if samples.len() < 2 {
         return Ok(None);
     }
@@ -69,26 +83,50 @@ fn chart(samples: &[Sample], now: DateTime<Utc>, hours: u8) -> anyhow::Result<Op
         let area = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
         area.fill(&BACKGROUND).map_err(failed)?;
         let (upper, lower) = area.split_vertically((60).percent_height());
-        let line = |name, colour, of: fn(&Sample) -> u32| Line {
-            name,
-            colour,
-            points: samples
-                .iter()
-                .map(|sample| (hours_before(sample, now), f64::from(of(sample))))
-                .collect(),
-        };
-        let running = line("pods running", RUNNING, |sample| sample.pods_running);
-        let pending = line("pods pending", PENDING, |sample| sample.pods_pending);
-        let nodes = line("worker nodes ready", NODES, |sample| sample.nodes_ready);
-        let oldest = samples
-            .first()
-            .map_or(0.0, |sample| hours_before(sample, now));
-        let from = oldest.clamp(-f64::from(hours), -SHORTEST);
-        panel(&upper, &[running, pending], from).map_err(failed)?;
-        panel(&lower, &[nodes], from).map_err(failed)?;
+        let axis = axis(drawn);
+        let [running, pending, ready, wanted] = lines(drawn);
+        panel(&upper, &[running, pending], &axis).map_err(failed)?;
+        // The line of the nodes that are wanted shows where it stands above the others.
+        panel(&lower, &[wanted, ready], &axis).map_err(failed)?;
         area.present().map_err(failed)?;
     }
     encode(&pixels).map(Some)
+}
+
+fn axis(drawn: &Chart) -> Axis {
+    let hours = |at| hours_before(at, drawn.until);
+    let oldest = drawn.samples.first();
+    let oldest = oldest.map_or(0.0, |sample| hours(sample.at));
+    let from = oldest.clamp(-f64::from(drawn.hours), -SHORTEST);
+    let mark = drawn.mark.map(|at| (hours(at), at));
+    Axis {
+        from,
+        // What began before stands in the words of the message.
+        mark: mark
+            .filter(|(hour, _)| *hour >= from)
+            .map(|(hour, at)| (hour, format!("since {}", at.format("%H:%M UTC")))),
+    }
+}
+
+fn lines(drawn: &Chart) -> [Line; 4] {
+    let line = |name, colour, is_filled, of: fn(&Sample) -> Option<u32>| {
+        let point = |sample: &Sample| {
+            let count = f64::from(of(sample)?);
+            Some((hours_before(sample.at, drawn.until), count))
+        };
+        Line {
+            name,
+            colour,
+            is_filled,
+            points: drawn.samples.iter().filter_map(point).collect(),
+        }
+    };
+    [
+        line("pods running", RUNNING, true, |one| Some(one.pods_running)),
+        line("pods pending", PENDING, true, |one| Some(one.pods_pending)),
+        line("nodes ready", NODES, true, |one| Some(one.nodes_ready)),
+        line("nodes wanted", WANTED, false, |one| one.nodes_wanted),
+    ]
 }
 
 fn failed<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> anyhow::Error {
@@ -96,15 +134,15 @@ fn failed<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) ->
 }
 
 /// Hours before now, at most zero.
-fn hours_before(sample: &Sample, now: DateTime<Utc>) -> f64 {
-    let seconds = (sample.at - now).as_seconds_f64();
+fn hours_before(at: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
+    let seconds = (at - now).as_seconds_f64();
     (seconds / 3600.0).min(0.0)
 }
 
 fn panel<'a>(
     area: &Panel<'a>,
     lines: &[Line],
-    from: f64,
+    axis: &Axis,
 ) -> Result<(), DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>> {
     let highest = lines
         .iter()
@@ -116,7 +154,7 @@ fn panel<'a>(
         .margin_right(28)
         .x_label_area_size(34)
         .y_label_area_size(64)
-        .build_cartesian_2d(from..0.0, 0.0..highest * 1.1)?;
+        .build_cartesian_2d(axis.from..0.0, 0.0..highest * 1.1)?;
     chart
         .configure_mesh()
         .light_line_style(BACKGROUND)
@@ -130,18 +168,35 @@ fn panel<'a>(
         .y_label_formatter(&|count| format!("{count:.0}"))
         .draw()?;
     let mut left = 64;
-    for line in lines {
+    for line in lines.iter().filter(|line| !line.points.is_empty()) {
         for points in without_gaps(&line.points) {
-            let fill = line.colour.mix(0.25);
-            let series =
-                AreaSeries::new(points, 0.0, fill).border_style(line.colour.stroke_width(3));
-            chart.draw_series(series)?;
+            let stroke = line.colour.stroke_width(3);
+            if line.is_filled {
+                let series = AreaSeries::new(points, 0.0, line.colour.mix(0.25));
+                chart.draw_series(series.border_style(stroke))?;
+            } else {
+                chart.draw_series(LineSeries::new(points, stroke))?;
+            }
         }
         let last = line.points.last().map_or(0.0, |(_, count)| *count);
         let words = format!("{} {last:.0}", line.name);
         let style = (FONT, WORDS_SIZE.0).into_font().color(&line.colour);
         area.draw_text(&words, &style, (left, 8))?;
         left += WORDS_SIZE.1 * i32::try_from(words.chars().count()).unwrap_or(0) + 30;
+    }
+    if let Some((hour, words)) = &axis.mark {
+        let top = highest * 1.1;
+        let line = [(*hour, 0.0), (*hour, top)];
+        chart.draw_series(LineSeries::new(line, MARK.stroke_width(2)))?;
+        // On the side where there is more room.
+        let is_late = *hour > axis.from / 2.0;
+        let side = if is_late { HPos::Right } else { HPos::Left };
+        let style = (FONT, 20).into_font().color(&MARK);
+        let style = style.pos(Pos::new(side, VPos::Top));
+        let (x, y) = chart.backend_coord(&(*hour, top));
+        let beside = if is_late { -8 } else { 8 };
+        let base = area.get_base_pixel();
+        area.draw_text(words, &style, (x + beside - base.0, y + 2 - base.1))?;
     }
     Ok(())
 }
@@ -188,15 +243,62 @@ mod tests {
                 nodes_ready: 2 + u32::try_from(ago).unwrap() / 90,
                 pods_running: 20 + u32::try_from(ago).unwrap() / 10,
                 pods_pending: u32::from(ago < 60) * 7,
+                nodes_wanted: Some(3 + u32::try_from(ago).unwrap() / 90),
             })
             .collect()
+    }
+
+    fn drawn(samples: Vec<Sample>, until: DateTime<Utc>, mark: Option<DateTime<Utc>>) -> Chart {
+        Chart {
+            samples,
+            hours: 6,
+            until,
+            mark,
+        }
+    }
+
+    #[test]
+    fn what_began_before_is_not_marked() {
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let shown = samples(now, (0..60).rev());
+        for (ago, words) in [(12, Some("since 14:01 UTC")), (90, None)] {
+            let mark = Some(now - TimeDelta::minutes(ago));
+            let axis = axis(&drawn(shown.clone(), now, mark));
+            let marked = axis.mark.map(|(_, words)| words);
+            assert_eq!(marked.as_deref(), words, "{ago}");
+        }
+    }
+
+    /// To be looked at: `PICTURE=/tmp/alert.png cargo test --lib an_hour_before_an_alert`.
+    #[test]
+    fn an_hour_before_an_alert_is_a_picture() {
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let shown = (0..60).rev().map(|ago: u32| Sample {
+            at: now - TimeDelta::minutes(ago.into()),
+            nodes_ready: 2 + u32::from(ago < 40),
+            pods_running: 14 + 2 * u32::from(ago < 40),
+            pods_pending: u32::from((40..46).contains(&ago)) * 2
+                + u32::from(ago < 6) * 9_u32.saturating_sub(ago),
+            nodes_wanted: Some(2 + u32::from(ago < 46) + u32::from(ago < 6) * 2),
+        });
+        let mark = Some(now - TimeDelta::minutes(5));
+        let png = chart(&Chart {
+            hours: 1,
+            ..drawn(shown.collect(), now, mark)
+        });
+        let png = png.unwrap().unwrap();
+        assert!(png.len() < 100_000, "{} bytes", png.len());
+        if let Some(path) = std::env::var_os("PICTURE") {
+            std::fs::write(path, png).unwrap();
+        }
     }
 
     #[test]
     fn the_last_hours_are_a_picture() {
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
         let shown = samples(now, (0..360).rev().filter(|ago| !(150..200).contains(ago)));
-        let png = chart(&shown, now, 6).unwrap().unwrap();
+        let mark = Some(now - TimeDelta::minutes(70));
+        let png = chart(&drawn(shown, now, mark)).unwrap().unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(&png))
             .read_info()
             .unwrap();
@@ -207,7 +309,7 @@ mod tests {
             let RGBColor(red, green, blue) = colour;
             pixels.chunks(3).any(|pixel| pixel == [red, green, blue])
         };
-        for colour in [BACKGROUND, RUNNING, PENDING, NODES] {
+        for colour in [BACKGROUND, RUNNING, PENDING, NODES, WANTED, MARK] {
             assert!(has(colour), "{colour:?} is missing");
         }
     }
@@ -215,7 +317,8 @@ mod tests {
     #[test]
     fn there_is_no_picture_of_nothing() {
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
-        assert_eq!(chart(&samples(now, 0..1), now, 6).unwrap(), None);
+        let one = drawn(samples(now, 0..1), now, None);
+        assert_eq!(chart(&one).unwrap(), None);
     }
 
     #[test]

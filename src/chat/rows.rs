@@ -195,6 +195,7 @@ impl Shared {
             samples,
             hours: alert::PICTURE_HOURS,
             until,
+            mark: Some(alert.since),
         }))
     }
 

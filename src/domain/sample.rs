@@ -14,4 +14,7 @@ pub struct Sample {
     /// Pods of the hub's namespace that wait; placeholders are not counted, since they wait on
     /// purpose.
     pub pods_pending: u32,
+    /// Worker nodes that are wanted: those that are ready, and as many more as the waiting pods
+    /// need or as are on their way, whichever is more. `None` if that is not known.
+    pub nodes_wanted: Option<u32>,
 }

@@ -73,6 +73,8 @@ pub struct Chart {
     pub hours: u8,
     /// Its right edge.
     pub until: DateTime<Utc>,
+    /// The moment that is marked.
+    pub mark: Option<DateTime<Utc>>,
 }
 
 impl Report {

@@ -153,6 +153,7 @@ impl Looks {
             samples,
             hours: CHART_HOURS,
             until,
+            mark: None,
         })
     }
 

@@ -33,21 +33,6 @@ impl Store {
         Ok(())
     }
 
-    /// The facts whose keys begin so, by key.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn facts_below(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
-        let rows = sqlx::query!(
-            "select key, value from facts where starts_with(key, $1) order by key",
-            prefix
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(doing("read facts"))?;
-        Ok(rows.into_iter().map(|row| (row.key, row.value)).collect())
-    }
-
     /// Forgets a fact; nothing if it was never told.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
 pub mod alerts;
 pub mod audit;
 pub mod clusters;
+pub mod ends;
 pub mod events;
 pub mod facts;
 pub mod grants;

@@ -14,6 +14,7 @@ struct Row {
     nodes_ready: i32,
     pods_running: i32,
     pods_pending: i32,
+    nodes_wanted: Option<i32>,
 }
 
 impl From<Row> for Sample {
@@ -23,25 +24,31 @@ impl From<Row> for Sample {
             nodes_ready: row.nodes_ready.unsigned_abs(),
             pods_running: row.pods_running.unsigned_abs(),
             pods_pending: row.pods_pending.unsigned_abs(),
+            nodes_wanted: row.nodes_wanted.map(i32::unsigned_abs),
         }
     }
 }
 
 impl Store {
-    /// Keeps a sample; one of the same moment stays as it is.
+    /// Keeps a sample; one of the same moment stays as it is. Without a count of the nodes that are
+    /// wanted, those that the watch last saw to be missing are added to those that are ready.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn keep_sample(&self, cluster: ClusterId, sample: &Sample) -> Result<(), StoreError> {
         let count = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
         sqlx::query!(
-            "insert into samples (cluster_id, at, nodes_ready, pods_running, pods_pending)
-             values ($1, $2, $3, $4, $5) on conflict do nothing",
+            "insert into samples
+                 (cluster_id, at, nodes_ready, pods_running, pods_pending, nodes_wanted)
+             values ($1, $2, $3, $4, $5, coalesce($6,
+                 $3 + (select nodes_missing from watched where cluster_id = $1)))
+             on conflict do nothing",
             cluster.as_uuid(),
             sample.at,
             count(sample.nodes_ready),
             count(sample.pods_running),
-            count(sample.pods_pending)
+            count(sample.pods_pending),
+            sample.nodes_wanted.map(count)
         )
         .execute(&self.pool)
         .await
@@ -60,7 +67,7 @@ impl Store {
     ) -> Result<Vec<Sample>, StoreError> {
         let rows = sqlx::query_as!(
             Row,
-            "select at, nodes_ready, pods_running, pods_pending from samples
+            "select at, nodes_ready, pods_running, pods_pending, nodes_wanted from samples
              where cluster_id = $1 and at >= $2 order by at",
             cluster.as_uuid(),
             from

@@ -118,11 +118,6 @@ impl BesideEyes {
         }
     }
 
-    /// From how many percent on a file system is told.
-    pub(super) fn disk_percent(&self) -> u64 {
-        self.rules.disk_percent
-    }
-
     /// One look; `is_backup_told` has the backup looked at each time.
     ///
     /// # Errors

@@ -24,24 +24,26 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::beside::{self, Beside, BesideEyes};
+use super::beside::BesideEyes;
+use super::judging::{self, Known, Looked};
 use super::mirrors::{Mirrors, Watched};
 use super::settings::WatchSettings;
-use super::sightings::{self, SeenHub};
+use super::sightings::SeenHub;
 use super::telling::{self, Teller};
-use super::tokens::{self, TokenRules};
-use crate::domain::alert::{self, Alert, AlertKind, AlertState, Sighting, Silence};
+use super::wanted::NodesWanted;
+use crate::domain::alert::{self, AlertKind, AlertState, Sighting};
 use crate::domain::cluster::Cluster;
-use crate::domain::diagnosis::stall::{self, Limits, Memory};
-use crate::domain::diagnosis::{Cause, Look, Seen, SeenKubernetes};
+use crate::domain::diagnosis::stall::Memory;
+use crate::domain::diagnosis::{Look, SeenKubernetes};
 use crate::domain::ids::ClusterId;
 use crate::domain::message::{MessageKind, Place};
 use crate::domain::metrics::{self, Metrics};
-use crate::domain::operation::{Operation, OperationState};
+use crate::domain::operation::OperationState;
 use crate::domain::token::TokenWatch;
 use crate::looks::{LookError, Looks};
 use crate::operations::Services;
 use crate::operations::services::address_of;
+use crate::store::ends::Ends;
 use crate::store::{Store, StoreError};
 
 /// The lease of the replica that does what is done once for all clusters.
@@ -89,6 +91,7 @@ pub struct Watcher {
     looks: Looks,
     beside: BesideEyes,
     mirrors: Arc<Mirrors>,
+    wanted: NodesWanted,
     replica: String,
     metrics: Metrics,
     /// When each cluster was last looked at in full, and when it is due again.
@@ -119,23 +122,13 @@ impl Times {
     }
 }
 
-/// What is known before a cluster is looked at.
-struct Known {
-    open: Vec<Alert>,
-    silences: Vec<Silence>,
-    latest: Option<Operation>,
-    /// Whether a lock says that nothing new is told.
-    is_quiet: bool,
-    /// How long before its end people want to know of its token.
-    token_before: Option<TimeDelta>,
-}
-
 impl Watcher {
     /// Over its parts.
     pub fn new(settings: WatchSettings, looks: Looks, mirrors: Arc<Mirrors>) -> Self {
         let (rules, full) = (settings.beside.clone(), settings.full);
         let services = Arc::clone(mirrors.services());
         Self {
+            wanted: NodesWanted::new(mirrors.store().clone()),
             beside: BesideEyes::new(rules, looks.clone(), services.clone(), full),
             settings,
             store: mirrors.store().clone(),
@@ -301,7 +294,7 @@ impl Watcher {
         });
         if !self.needs_more(cluster, &known, &glance, began) {
             self.due(cluster, began, None, None);
-            return Ok(());
+            return Ok(self.count_wanted(cluster, &glance).await?);
         }
         let memory = self.store.watched(cluster.id).await?;
         let is_backup_told = known.of(AlertKind::Backup).is_some();
@@ -314,19 +307,14 @@ impl Watcher {
         let (seen, drifted, beside) = (seen?, drifted?, beside?);
         let limits = self.settings.limits_of(cluster);
         let memory = memory.after(&seen, limits);
-        let mut sightings = self.beside_sightings(&seen, hub.as_ref(), &beside, (&known, limits));
-        sightings.extend(self.growing(&seen, &memory, (&known, limits)));
-        sightings.extend([
-            (
-                AlertKind::Certificate,
-                sightings::certificate(hub.as_ref(), seen.now),
-            ),
-            (AlertKind::Drift, sightings::drift(drifted.as_ref())),
-            (
-                AlertKind::Operation,
-                sightings::operation(known.latest.as_ref(), self.settings.waits_after),
-            ),
-        ]);
+        let looked = Looked {
+            seen: &seen,
+            memory: &memory,
+            hub: hub.as_ref(),
+            beside: &beside,
+            drifted: drifted.as_ref(),
+        };
+        let sightings = judging::sightings(&self.settings, (&known, limits), &looked);
         let firing = self.keep(cluster, &known, &memory, sightings);
         let numbers = metrics::Watched {
             looked_at: seen.now,
@@ -337,64 +325,25 @@ impl Watcher {
             firing: firing.await?,
         };
         self.metrics.watched(cluster.name.as_str(), &numbers);
-        Ok(())
+        let ends = Ends {
+            certificate: numbers.certificate_ends_at,
+            refresh_token: seen.token.seen().and_then(|token| token.refresh_ends_at),
+        };
+        self.store.keep_ends(cluster.id, &ends).await?;
+        self.wanted.coming(cluster.id, memory.booting.len());
+        Ok(self.count_wanted(cluster, &seen.kubernetes).await?)
     }
 
-    /// What a look says about the growing and the token that it needs.
-    fn growing(
+    /// Counts the nodes that a cluster lacks; while it is not seen, those of before.
+    async fn count_wanted(
         &self,
-        seen: &Seen,
-        memory: &Memory,
-        (known, limits): (&Known, &Limits),
-    ) -> [(AlertKind, Sighting); 2] {
-        let open = (known.of(AlertKind::Scaling), known.of(AlertKind::Token));
-        let cause = |alert: &Alert| Cause::from_word(alert.finding.cause.as_deref()?);
-        let scaling = if self.settings.off.contains(&AlertKind::Scaling) {
-            Sighting::Gone
-        } else {
-            stall::scaling(seen, memory, open.0.and_then(cause), limits)
-        };
-        let rules = TokenRules {
-            before: known.token_before.unwrap_or(self.settings.token_before),
-            latent_after: limits.latent_after,
-        };
-        let both = (scaling, tokens::token(seen, &rules));
-        let (scaling, token) = tokens::told_once(both, open);
-        [(AlertKind::Scaling, scaling), (AlertKind::Token, token)]
-    }
-
-    /// What a look says about everything but the growing, the release and operations.
-    fn beside_sightings(
-        &self,
-        seen: &Seen,
-        hub: Option<&SeenHub>,
-        beside: &Beside,
-        (known, limits): (&Known, &Limits),
-    ) -> Vec<(AlertKind, Sighting)> {
-        let blind_after = self.settings.blind_after;
-        let answers = (hub, beside.gateway.as_ref());
-        let is_disk_told = known.of(AlertKind::Disk).is_some();
-        let disk_limit = (self.beside.disk_percent(), is_disk_told);
-        vec![
-            (
-                AlertKind::Blind,
-                sightings::blind(seen, hub, &beside.failed(), blind_after),
-            ),
-            (AlertKind::Hub, sightings::hub(seen, hub, blind_after)),
-            (
-                AlertKind::Gateway,
-                beside::gateway(seen, answers, blind_after),
-            ),
-            (
-                AlertKind::Pods,
-                beside::pods(seen, answers, limits.latent_after),
-            ),
-            (
-                AlertKind::Disk,
-                beside::disk(beside.disks.as_ref(), disk_limit, limits.latent_after),
-            ),
-            (AlertKind::Backup, beside::backup(beside.backup.as_ref())),
-        ]
+        cluster: &Cluster,
+        kubernetes: &Look<SeenKubernetes>,
+    ) -> Result<(), StoreError> {
+        match kubernetes {
+            Look::At(kubernetes) => self.wanted.seen(cluster, kubernetes).await,
+            Look::Failed(_) => Ok(()),
+        }
     }
 
     async fn known(&self, cluster: &Cluster) -> Result<Known, StoreError> {
@@ -575,21 +524,5 @@ fn report(outcome: Result<(), StoreError>) {
             error = &error as &dyn std::error::Error,
             "could not look after the clusters; the next look follows"
         );
-    }
-}
-
-impl Known {
-    fn of(&self, kind: AlertKind) -> Option<&Alert> {
-        self.open.iter().find(|alert| alert.kind == kind)
-    }
-
-    /// Whether an operation is at work that may explain what is seen.
-    fn is_busy(&self) -> bool {
-        self.latest.as_ref().is_some_and(|operation| {
-            matches!(
-                operation.state,
-                OperationState::Queued | OperationState::Running | OperationState::Waiting
-            )
-        })
     }
 }

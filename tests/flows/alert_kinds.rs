@@ -138,7 +138,7 @@ async fn a_full_disk_and_an_old_backup_are_told_with_their_numbers(pool: PgPool)
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_certificate_that_is_not_renewed_is_told_with_its_end(pool: PgPool) {
-    let (scene, _id) = deployed_with(pool, QUICK).await;
+    let (mut scene, _id) = deployed_with(pool, QUICK).await;
     let front_ends = &scene.world.front_ends;
     front_ends.issue_certificate(HOST, 15).unwrap();
     let status = scene.person("vic").runs("/pangeo status name:geo").await;
@@ -148,6 +148,22 @@ async fn a_certificate_that_is_not_renewed_is_told_with_its_end(pool: PgPool) {
         "{}",
         status.text()
     );
+    // It is in the digest of the day before it is an alert.
+    let seen = "select count(*) from watched where certificate_ends_at < now() + interval '16 d'";
+    scene.counts(seen, 1).await;
+    scene.bot.kill().await.unwrap();
+    sqlx::raw_sql("delete from facts where key = 'digest/day'")
+        .execute(&scene.pool)
+        .await
+        .unwrap();
+    scene.bot.start().await.unwrap();
+    let digest = scene.sees("Certificates and tokens that end").await;
+    assert!(
+        digest.says("the certificate of its hub"),
+        "{}",
+        digest.text()
+    );
+    let front_ends = &scene.world.front_ends;
     front_ends.issue_certificate(HOST, 10).unwrap();
     told(
         &scene,

@@ -73,6 +73,9 @@ async fn a_stall_is_told_with_its_cause_and_over_once_its_button_has_cured_it(po
     let nothing = asks(&scene, "/pangeo alerts list").await;
     assert!(nothing.says("nothing stalls"), "{}", nothing.text());
 
+    let counted = "select (count(*) > 2)::int::bigint from samples";
+    scene.counts(counted, 1).await;
+
     // CLUES is told a wrong size and dies, and more people come than fit on the first worker.
     let wrong = StallCause::WrongNodeSize;
     scene.world.cause(&id, wrong, true).unwrap();
@@ -89,6 +92,14 @@ async fn a_stall_is_told_with_its_cause_and_over_once_its_button_has_cured_it(po
     ] {
         assert!(alert.says(words), "{words}: {}", alert.text());
     }
+    // Its picture shows that one node more is wanted than is ready.
+    let picture = alert
+        .attachments
+        .iter()
+        .find(|file| file.filename == "chart.png");
+    assert!(picture.is_some(), "{}", alert.text());
+    let wanted = "select (count(*) > 0)::int::bigint from samples where nodes_wanted > nodes_ready";
+    scene.counts(wanted, 1).await;
     let list = asks(&scene, "/pangeo alerts list").await;
     for words in ["1 alert fires", "CLUES dead", "nobody sees to it yet"] {
         assert!(list.says(words), "{words}: {}", list.text());

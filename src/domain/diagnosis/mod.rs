@@ -13,6 +13,7 @@ pub mod machines;
 pub mod pods;
 pub mod stall;
 pub mod token;
+pub mod wanted;
 
 use chrono::{DateTime, Utc};
 

@@ -47,6 +47,7 @@ pub fn counted(
         nodes_ready: number(nodes_ready),
         pods_running: pods(Counted::Running),
         pods_pending: pods(Counted::Waiting),
+        nodes_wanted: None,
     }
 }
 
@@ -87,6 +88,7 @@ mod tests {
             nodes_ready: 1,
             pods_running: 1,
             pods_pending: 1,
+            nodes_wanted: None,
         };
         assert_eq!(sample(at, &nodes, &pods), expected);
     }
