@@ -119,18 +119,15 @@ impl Looks {
     }
 
     /// For how long nobody wrote to a file, in seconds by the front end's own clock; `None` if it
-    /// is empty or missing.
+    /// is missing. Rotation, which empties CLUES' log in place, counts as writing: a CLUES at rest
+    /// writes a line every half hour.
     async fn quiet_since(&self, frontend: &Frontend, path: &str) -> Result<Option<i64>, Stopped> {
         // A missing file makes the status 1 and prints nothing.
-        let stat = ["sudo", "stat", "-L", "-c", "%Y %s", "--", path];
+        let stat = ["sudo", "stat", "-L", "-c", "%Y", "--", path];
         let written = frontend.run(&stat).await?.text();
         let now = frontend.run_ok(&["date", "+%s"], &[]).await?.text();
         let number = |text: &str| text.trim().parse::<i64>().ok();
-        let written = written.split_once(' ').and_then(|(at, size)| {
-            let is_empty = number(size)? == 0;
-            number(at).filter(|_| !is_empty)
-        });
-        Ok(match (written, number(&now)) {
+        Ok(match (number(&written), number(&now)) {
             (Some(at), Some(now)) => Some((now - at).max(0)),
             (None, _) | (_, None) => None,
         })

@@ -77,7 +77,7 @@ pub fn dead(seen: &Seen) -> Verdict {
             );
             Verdict::found([words], RESTART)
         }
-        None => Verdict::found(["its log is empty".to_owned()], RESTART),
+        None => Verdict::found(["it has no log".to_owned()], RESTART),
     })
 }
 

@@ -186,7 +186,7 @@ pub struct SeenClues {
     pub nodes: Vec<CluesNode>,
     /// The lines of its log of the last hour, oldest first, without secrets.
     pub recent: Vec<String>,
-    /// How long ago its log was written to; `None` if it is empty.
+    /// How long ago its log was written to, or emptied; `None` if it has none.
     pub quiet_s: Option<i64>,
 }
 
