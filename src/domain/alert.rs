@@ -237,7 +237,8 @@ fn gone(alert: &Alert, look: &Look) -> Step {
     if alert.state == AlertState::Pending {
         return Step::Forget;
     }
-    let since = alert.gone_since.unwrap_or(look.now);
+    // Not later than now, should the clock have been set back.
+    let since = alert.gone_since.unwrap_or(look.now).min(look.now);
     let mut after = alert.clone();
     after.gone_since = Some(since);
     if look.now - since >= look.resolves_after {
@@ -450,6 +451,25 @@ mod tests {
             at(1000),
             "a clock that is ahead delays nothing for hours"
         );
+    }
+
+    #[test]
+    fn clocks_that_jump_neither_hold_back_nor_repeat() {
+        let mut machine = Machine::new();
+        // Set back by an hour while it waits: it waits as long as it should, not an hour more.
+        machine.look(3600, found_since(None));
+        assert_eq!(machine.look(10, found_since(None)), PENDING);
+        assert_eq!(machine.look(310, found_since(None)), FIRING);
+        let id = machine.open.as_ref().map(|alert| alert.id);
+        // Set forward while it fires: nothing new.
+        assert_eq!(machine.look(9000, found_since(None)), FIRING);
+        assert_eq!(machine.look(9010, Sighting::Gone), FIRING);
+        // And back while it ends.
+        assert_eq!(machine.look(400, Sighting::Gone), FIRING);
+        assert_eq!(machine.look(460, Sighting::Gone), RESOLVED);
+        let over = machine.open.unwrap();
+        assert_eq!(Some(over.id), id, "one alert");
+        assert_eq!(over.lasts(at(460)), TimeDelta::seconds(390));
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl Watcher {
     /// Does what one replica does for all; whether this is the one.
     async fn lead(&self, led_at: &mut Option<DateTime<Utc>>) -> Result<bool, StoreError> {
         let now = self.store.clock().now();
-        if led_at.is_some_and(|at| now - at < LEAD_EVERY) {
+        if led_at.is_some_and(|at| (now - at).abs() < LEAD_EVERY) {
             return Ok(false);
         }
         *led_at = Some(now);
@@ -204,7 +204,7 @@ impl Watcher {
         let Some(switch) = &self.settings.switch else {
             return;
         };
-        if told_at.is_some_and(|at| now - at < TELL_SWITCH_EVERY) {
+        if told_at.is_some_and(|at| (now - at).abs() < TELL_SWITCH_EVERY) {
             return;
         }
         *told_at = Some(now);
@@ -246,9 +246,11 @@ impl Watcher {
         let mut watched = self.mirrors.all();
         self.forget_all_but(&watched);
         let now = self.store.clock().now();
+        // No look is further ahead than a pause, unless the clock was set back.
+        let latest = now + TimeDelta::from_std(self.settings.look).unwrap_or_default();
         watched.retain(|one| {
             self.times(one.cluster.id)
-                .is_none_or(|times| times.due_at <= now)
+                .is_none_or(|times| times.due_at <= now || times.due_at > latest)
         });
         for one in &watched {
             self.due(&one.cluster, now, None, None);
@@ -376,7 +378,7 @@ impl Watcher {
         let full = TimeDelta::from_std(self.settings.full).unwrap_or_default();
         let is_old = self
             .times(cluster.id)
-            .is_none_or(|times| now - times.full_at >= full);
+            .is_none_or(|times| (now - times.full_at).abs() >= full);
         let is_stopped = known
             .latest
             .as_ref()
@@ -409,7 +411,7 @@ impl Watcher {
         let is_due = self
             .times(cluster.id)
             .and_then(|times| times.drift_at)
-            .is_none_or(|at| now - at >= pause);
+            .is_none_or(|at| (now - at).abs() >= pause);
         if known.is_busy() || !(is_due || known.of(AlertKind::Drift).is_some()) {
             return Ok(None);
         }

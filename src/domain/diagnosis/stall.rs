@@ -53,11 +53,12 @@ impl Memory {
     /// With what was seen since.
     #[must_use]
     pub fn after(&self, seen: &Seen, limits: &Limits) -> Self {
-        let mut after = self.clone();
+        let before = self.until(seen.now);
+        let mut after = before.clone();
         if let Some(vms) = seen.vms.seen() {
             let booting = vms.iter().filter(|(_, state)| is_booting(state));
             after.booting = booting
-                .map(|(number, _)| (*number, *self.booting.get(number).unwrap_or(&seen.now)))
+                .map(|(number, _)| (*number, *before.booting.get(number).unwrap_or(&seen.now)))
                 .collect();
         }
         if let Some(kubernetes) = seen.kubernetes.seen() {
@@ -74,6 +75,18 @@ impl Memory {
             after.cause_at = Some(seen.now);
         }
         after
+    }
+
+    /// Without what is still to come: a clock that was set back makes nothing younger than it is.
+    fn until(&self, now: DateTime<Utc>) -> Self {
+        let past = |at: Option<DateTime<Utc>>| at.map(|at| at.min(now));
+        let booting = self.booting.iter();
+        Self {
+            booting: booting.map(|(vm, at)| (*vm, (*at).min(now))).collect(),
+            ready: self.ready,
+            progress_at: past(self.progress_at),
+            cause_at: past(self.cause_at),
+        }
     }
 
     /// When something was last in the way, or on its way.
@@ -437,6 +450,30 @@ mod tests {
         );
         kubernetes_of(&mut seen).waiting.clear();
         assert_eq!(look(&seen, known), Sighting::Gone, "it was enough");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_hides_no_stall() {
+        let mut seen = waiting();
+        let hour_ahead = Memory {
+            booting: BTreeMap::from([(1, at(60))]),
+            progress_at: Some(at(60)),
+            cause_at: Some(at(60)),
+            ..Memory::default()
+        };
+        let memory = hour_ahead.after(&seen, &LIMITS);
+        assert_eq!(memory.moved_at(), Some(at(0)));
+        seen.now = at(6);
+        let memory = memory.after(&seen, &LIMITS);
+        let (since, _) = finding(scaling(&seen, &memory, None, &LIMITS));
+        assert_eq!(since, Some(at(0)), "six minutes, not 54 to come");
+        // A machine that boots does so no longer for it.
+        let vms = vec![(0, "configured".to_owned()), (1, "pending".to_owned())];
+        seen.vms = Look::At(vms);
+        let memory = hour_ahead.after(&seen, &LIMITS);
+        seen.now = at(32);
+        let memory = memory.after(&seen, &LIMITS);
+        assert!(!follows(&seen, &memory, &LIMITS));
     }
 
     #[test]
