@@ -38,6 +38,7 @@ mod two_bots;
 mod undo;
 mod undo_killed;
 mod values;
+mod watch_storms;
 mod watching;
 
 use pangeo_bot::store::MIGRATOR;
