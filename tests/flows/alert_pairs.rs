@@ -329,43 +329,51 @@ async fn each_pair_is_told_in_order(pool: PgPool, pairs: &[Pair]) {
     let world = &scene.world;
     world.set_pace(60);
     world.cause(&id, StallCause::WrongNodeSize, false).unwrap();
-    for (number, pair) in pairs.iter().enumerate() {
+    let mut number = 0;
+    for pair in pairs {
         let (first, second) = (name(pair.first), name(pair.second));
         let what = format!("{first} and {second}");
         let guests = strike(&scene, &id, pair).await;
         let told = until(&scene, &what, |told| told.len() > number).await;
-        assert_eq!(told.len(), number + 1, "{what}: {told:#?}");
         assert_eq!(told[number].first(), first, "{what}: {told:#?}");
-        let is_below = |told: &[Told]| told[number].names(second) == pair.is_seen;
-        let told = until(&scene, &format!("{what} below it"), is_below).await;
-        assert!(is_in_order(&told[number]), "{what}: {told:#?}");
+        // A token that still lives may be told of before anybody waits for it, by an alert of its own.
+        let may_be_alone = pair.first == StallCause::RefreshFailing;
+        if !may_be_alone {
+            assert_eq!(told.len(), number + 1, "{what}: {told:#?}");
+            let is_below = |told: &[Told]| told[number].names(second) == pair.is_seen;
+            let told = until(&scene, &format!("{what} below it"), is_below).await;
+            assert!(is_in_order(&told[number]), "{what}: {told:#?}");
+        }
 
-        let alert = told[number].id.clone();
-        cure(&scene, &id, &alert, pair.first).await;
+        cure(&scene, &id, &told[number].id, pair.first).await;
         if pair.first == StallCause::CloudRefuses {
             // CLUES has given up meanwhile.
             world.cause(&id, StallCause::PowerOnGivenUp, false).unwrap();
         }
         let goes_on = |told: &[Told]| {
-            let alert = &told[number];
-            !alert.is_over && !alert.names(first) && alert.names(second)
+            let mut alerts = told[number..].iter();
+            let is_cured = alerts.all(|alert| alert.is_over || !alert.names(first));
+            let last = told.last().filter(|alert| !alert.is_over);
+            is_cured && last.is_some_and(|alert| alert.names(second))
         };
         let told = until(&scene, &format!("{what}: goes on"), goes_on).await;
-        assert_eq!(told.len(), number + 1, "the same alert: {told:#?}");
+        let last = number + usize::from(may_be_alone && told.len() > number + 1);
+        assert_eq!(told.len(), last + 1, "the same alert: {told:#?}");
 
         world.cause(&id, pair.second, false).unwrap();
         world.cause(&id, StallCause::PowerOnGivenUp, false).unwrap();
-        let is_over = |told: &[Told]| told[number].is_over;
+        let is_over = |told: &[Told]| told.iter().all(|alert| alert.is_over);
         let told = until(&scene, &format!("{what}: is over"), is_over).await;
-        assert_eq!(told.len(), number + 1, "nothing beside it: {told:#?}");
+        assert_eq!(told.len(), last + 1, "nothing beside it: {told:#?}");
         world.cause(&id, pair.first, false).unwrap();
         for guest in guests {
             world.front_ends.stop_server(&id, &guest);
         }
         idle(&scene, &id).await;
+        number = last + 1;
     }
     scene.settles().await;
-    each_was_posted_once(&scene, pairs.len());
+    each_was_posted_once(&scene, number);
     scene.nothing_unexpected();
 }
 
