@@ -5,6 +5,7 @@
 //! pipelined, over the same SSH servers. Neither figure holds the wait for cron's new
 //! `refresh.dat`, which is the same for both.
 
+use std::ops::Range;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -20,17 +21,17 @@ use crate::setting::{Setting, database_url};
 use crate::table::{Row, ms};
 
 /// How many clusters are deployed.
-const FLEET: usize = 50;
+pub(crate) const FLEET: usize = 50;
 /// How many more there are whose address never answers.
 const SILENT: i32 = 50;
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Deploys the clusters and measures.
 pub(crate) async fn rows(setting: &Setting) -> anyhow::Result<Vec<Row>> {
     let world = &setting.world;
     let pool = PgPool::connect(&database_url()?).await?;
-    deploy(world, &pool).await?;
+    deploy(world, &pool, 0..FLEET).await?;
     let mut rows = renewal(setting, &pool).await?;
     rows.push(look(world, &pool).await?);
     Ok(rows)
@@ -40,7 +41,12 @@ fn name(number: usize) -> String {
     format!("fleet-{number}")
 }
 
-async fn deploy(world: &World, pool: &PgPool) -> anyhow::Result<()> {
+/// Deploys the clusters with these numbers.
+pub(crate) async fn deploy(
+    world: &World,
+    pool: &PgPool,
+    numbers: Range<usize>,
+) -> anyhow::Result<()> {
     for resource in [
         "cores",
         "ram",
@@ -51,7 +57,8 @@ async fn deploy(world: &World, pool: &PgPool) -> anyhow::Result<()> {
         world.im.set_quota(resource, 0.0, 1_000_000.0);
     }
     let (ana, ben) = (world.discord.person("ana"), world.discord.person("ben"));
-    for number in 0..FLEET {
+    let all = i64::try_from(numbers.end)?;
+    for number in numbers {
         let name = name(number);
         let host = format!("{name}.vm.fedcloud.eu");
         world.prepare_host(&host);
@@ -67,7 +74,6 @@ async fn deploy(world: &World, pool: &PgPool) -> anyhow::Result<()> {
         ben.reacts(&plan, "✅");
     }
     let running = "select count(*) from clusters where phase = 'running' and name like 'fleet-%'";
-    let all = i64::try_from(FLEET)?;
     until("the fleet runs", async || {
         let count: i64 = sqlx::query_scalar(running).fetch_one(pool).await?;
         Ok(count == all)
@@ -76,7 +82,10 @@ async fn deploy(world: &World, pool: &PgPool) -> anyhow::Result<()> {
 }
 
 /// Waits until something holds.
-async fn until(what: &str, holds: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub(crate) async fn until(
+    what: &str,
+    holds: impl AsyncFn() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut looks = tokio::time::interval(Duration::from_millis(100));
     while !holds().await? {
@@ -94,8 +103,8 @@ fn token(world: &World) -> anyhow::Result<String> {
 }
 
 /// The infrastructures of the fleet.
-fn infrastructures(world: &World) -> anyhow::Result<Vec<String>> {
-    (0..FLEET)
+pub(crate) fn infrastructures(world: &World, count: usize) -> anyhow::Result<Vec<String>> {
+    (0..count)
         .map(|number| {
             let name = format!("pangeo-{}", name(number));
             Ok(world.im.infrastructure(&name).context("find a cluster")?.id)
@@ -105,7 +114,7 @@ fn infrastructures(world: &World) -> anyhow::Result<Vec<String>> {
 
 async fn renewal(setting: &Setting, pool: &PgPool) -> anyhow::Result<Vec<Row>> {
     let world = &setting.world;
-    let ids = infrastructures(world)?;
+    let ids = infrastructures(world, FLEET)?;
     let new = token(world)?;
     let ana = world.discord.person("ana");
     let typed = "/pangeo token renew every:true";

@@ -13,6 +13,7 @@
 //! | token on 50 front ends | the time of the step that writes, from the rows; Ansible's playbook on the same front ends right after it |
 //! | status of 100 clusters | the time from the command to its answer; half of the clusters answer |
 //! | simulated weeks | the product's rules over a simulated cluster, look by look, as in `tests/week.rs` |
+//! | watch | 200 clusters, each with a crowd of 50 nodes and 500 pods of which one changes each second: the bot's process in `/proc` after a minute, and for 20 of them the time from the threshold to the row of the alert |
 //! | redaction | two logs through the redactor, on one core |
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
@@ -25,13 +26,14 @@ mod redaction;
 mod rest;
 mod setting;
 mod table;
+mod watch;
 mod week;
 
 use anyhow::Context as _;
 
 use setting::Setting;
 
-/// Measures everything, in about five minutes.
+/// Measures everything, in about ten minutes.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     println!("{}", setting::machine()?);
@@ -47,6 +49,7 @@ async fn main() -> anyhow::Result<()> {
     // The burst has ended it.
     bot.start().await?;
     rows.extend(fleet::rows(&setting).await?);
+    rows.extend(watch::rows(&setting, bot).await?);
     println!("\n{}", table::text(&rows));
     drop(setting);
     Ok(())

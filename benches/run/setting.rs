@@ -69,9 +69,18 @@ impl Setting {
 
     /// The release build of the bot, not started yet.
     pub(crate) fn bot(&self) -> anyhow::Result<BotProcess> {
+        self.bot_with(&[])
+    }
+
+    /// The same with variables that set keys of the configuration.
+    pub(crate) fn bot_with(&self, keys: &[(&str, &str)]) -> anyhow::Result<BotProcess> {
         let any = ([127, 0, 0, 1], 0).into();
         let url = database_url()?;
-        let settings = self.world.bot_settings("bot", &url, any, "")?;
+        let mut settings = self.world.bot_settings("bot", &url, any, "")?;
+        let keys = keys
+            .iter()
+            .map(|(key, value)| (format!("PANGEO_BOT_{key}"), (*value).to_owned()));
+        settings.variables.extend(keys);
         let log = Some(self.dir.join("bot.log"));
         Ok(BotProcess::new(find_binary()?, settings, log))
     }

@@ -6,7 +6,7 @@
 //! too. Like the real API (Kubernetes, API concepts, "Efficient detection of changes") it remembers
 //! changes for a while only: a watch that wants older ones is told `410 Expired` as an event.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -117,6 +117,8 @@ struct Inner {
     oldest: u64,
     basis: Option<Basis>,
     objects: BTreeMap<(Kind, String), Value>,
+    /// Objects that do not follow from the cluster's state.
+    beside: BTreeSet<(Kind, String)>,
     changes: VecDeque<Change>,
     /// Events whose reason is gone, and until when they stay.
     fading: BTreeMap<String, Instant>,
@@ -141,6 +143,7 @@ impl History {
                 oldest: version,
                 basis: None,
                 objects: BTreeMap::new(),
+                beside: BTreeSet::new(),
                 changes: VecDeque::new(),
                 fading: BTreeMap::new(),
             }),
@@ -173,6 +176,18 @@ impl History {
         if before != after {
             self.version.send_replace(after);
         }
+    }
+
+    /// Puts an object beside those that follow from the cluster's state.
+    pub(super) fn put(&self, kind: Kind, object: Value) {
+        let mut inner = self.lock();
+        let key = key(&object);
+        let is_new = inner.beside.insert((kind, key.clone()));
+        let what = if is_new { "ADDED" } else { "MODIFIED" };
+        inner.note(kind, what, key, object);
+        let after = inner.version;
+        drop(inner);
+        self.version.send_replace(after);
     }
 
     /// All objects of a kind, and the version of the list.
@@ -228,7 +243,7 @@ impl Inner {
         let mut gone: Vec<String> = self
             .objects
             .keys()
-            .filter(|(its, _)| *its == kind)
+            .filter(|its| its.0 == kind && !self.beside.contains(its))
             .map(|(_, key)| key.clone())
             .collect();
         for mut object in objects {

@@ -16,6 +16,7 @@ mod arguments;
 mod causes;
 mod chart;
 mod clues;
+mod crowd;
 mod ec3;
 mod elastic;
 mod files;
@@ -57,6 +58,7 @@ use machine::Machine;
 
 pub(crate) use causes::Kept;
 pub use causes::Withheld;
+pub use crowd::Crowd;
 pub use ec3::Ec3Options;
 pub use held::HeldCommand;
 pub use helm::HelmFault;
