@@ -19,6 +19,15 @@ async fn the_kubernetes_api_is_read_through_ssh() {
     let frontend = Arc::new(world.connect().await);
     let kubernetes = Kubernetes::connect(Arc::clone(&frontend)).await.unwrap();
     assert_eq!(kubernetes.version().await.unwrap(), "v1.28.15");
+    // However often it is opened, the connection has one forward.
+    let again = Kubernetes::connect(Arc::clone(&frontend)).await.unwrap();
+    assert_eq!(again.version().await.unwrap(), "v1.28.15");
+    let port = 6443;
+    let first = frontend.forward("front.localdomain", port).await.unwrap();
+    let second = frontend.forward("front.localdomain", port).await.unwrap();
+    let other = frontend.forward("elsewhere", port).await.unwrap();
+    assert_eq!(first, second);
+    assert_ne!(first, other);
     assert_eq!(kubernetes.deployments("daskhub").await.unwrap(), []);
     assert_eq!(kubernetes.pod_count("daskhub").await.unwrap(), 0);
     let nodes = kubernetes.nodes().await.unwrap();

@@ -23,15 +23,16 @@ mod error;
 mod files;
 mod host_key;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use openssh::{ForwardType, Session, Socket, Stdio};
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 pub use error::FrontendError;
@@ -135,7 +136,7 @@ impl FrontendClient {
         Ok(Frontend {
             session,
             dir,
-            forwards: AtomicU32::new(0),
+            forwards: Mutex::default(),
             address: SocketAddr::new(access.address, access.port),
             calls: self.calls.clone(),
         })
@@ -167,13 +168,22 @@ impl Output {
     }
 }
 
+/// The forwards of a connection.
+#[derive(Debug, Default)]
+struct Forwards {
+    /// The socket files that are forwarded, by host and port.
+    open: HashMap<(String, u16), PathBuf>,
+    /// How many were asked for; a name is never used twice.
+    asked: u32,
+}
+
 /// One open connection to a front end. Closed when dropped.
 #[derive(Debug)]
 pub struct Frontend {
     // Order matters: the session ends before its folder is removed.
     session: Session,
     dir: PrivateDir,
-    forwards: AtomicU32,
+    forwards: Mutex<Forwards>,
     address: SocketAddr,
     calls: Calls,
 }
@@ -248,21 +258,28 @@ impl Frontend {
     }
 
     /// Forwards a socket file on the bot's machine to `host:port` as the front end sees it.
-    /// The forward ends with the connection.
+    /// The forward ends with the connection, and there is one for each host and port.
     ///
     /// # Errors
     /// When the connection is gone or the `ssh` process refuses.
     pub async fn forward(&self, host: &str, port: u16) -> Result<PathBuf, FrontendError> {
         const DOING: &str = "forward a port";
-        let number = self.forwards.fetch_add(1, Ordering::Relaxed);
-        let path = self.dir.path().join(format!("f{number}"));
+        let mut forwards = self.forwards.lock().await;
+        if let Some(path) = forwards.open.get(&(host.to_owned(), port)) {
+            return Ok(path.clone());
+        }
+        let path = self.dir.path().join(format!("f{}", forwards.asked));
+        forwards.asked = forwards.asked.wrapping_add(1);
         let request = self.session.request_port_forward(
             ForwardType::Local,
             Socket::from(path.clone()),
             Socket::new(host, port),
         );
         match timeout(COMMAND_LIMIT, request).await {
-            Ok(Ok(())) => Ok(path),
+            Ok(Ok(())) => {
+                forwards.open.insert((host.to_owned(), port), path.clone());
+                Ok(path)
+            }
             Ok(Err(openssh::Error::Disconnected)) => Err(FrontendError::Disconnected {
                 doing: DOING.to_owned(),
             }),
