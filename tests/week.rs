@@ -32,10 +32,10 @@ fn every_fault_alone_is_told_in_time_by_its_cause_and_is_over_with_it() {
         assert_eq!(only.cause.as_deref(), Some(cause.as_str()), "{only:?}");
         let limits = limits();
         // What breaks a node on its way is no stall before the node is late, or seen to be lost.
-        let slack = if cause == Cause::NotConfigured {
+        let slack = if [Cause::NotConfigured, Cause::MaximumReached].contains(&cause) {
             limits.boot.num_seconds()
-        } else if cause == Cause::NodeNotReady {
-            // Other nodes come for those who wait.
+        } else if [Cause::NodeNotReady, Cause::NotScaling].contains(&cause) {
+            // Nobody waits for a node, or others come.
             limits.latent_after.num_seconds()
         } else {
             2 * LOOK_S

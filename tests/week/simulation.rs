@@ -44,8 +44,9 @@ pub(crate) fn limits() -> Limits {
     }
 }
 
-/// What breaks, by the cause that it should be told as.
-pub(crate) const FAULTS: [Cause; 9] = [
+/// What breaks, by the cause that it should be told as. A token that lives and is not refreshed is told
+/// by an alert of its own kind, see [`Cause::RefreshFailing`] in `tests/week/live.rs`.
+pub(crate) const FAULTS: [Cause; 11] = [
     Cause::TokenExpired,
     Cause::CluesDead,
     Cause::WrongNodeSize,
@@ -55,6 +56,8 @@ pub(crate) const FAULTS: [Cause; 9] = [
     Cause::PowerOnGivenUp,
     Cause::NodesDisabled,
     Cause::PodNeverFits,
+    Cause::MaximumReached,
+    Cause::NotScaling,
 ];
 
 /// A fault from one moment to another, in seconds since the beginning.
@@ -94,8 +97,18 @@ struct Server {
     since: i64,
     until: i64,
     node: Option<usize>,
+    wants: Wants,
+}
+
+/// What a server wants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wants {
+    /// A place on a node.
+    Place,
     /// More than any node has.
-    is_huge: bool,
+    TooMuch,
+    /// An image that can't be pulled.
+    NoImage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -241,30 +254,45 @@ impl Simulation {
         for _one in 0..come {
             if self.servers.len() < (MAX_NODES - 3) * PER_NODE {
                 let stays = 1800 + self.dice.below(4 * 3600);
-                self.server(stays, false);
+                self.server(stays, Wants::Place);
             }
         }
         let faults: Vec<Fault> = self.faults.clone();
         for fault in faults {
             let starts = (fault.from..fault.from + LOOK_S).contains(&now);
             if starts {
-                // Enough for two nodes more than there are, for as long as it is broken.
-                for _one in 0..self.room() + 2 * PER_NODE {
-                    self.server(fault.until - now + 1800, false);
-                }
-                if fault.cause == Cause::PodNeverFits {
-                    self.server(fault.until - now, true);
-                }
+                self.come_with(fault);
             }
         }
     }
 
-    fn server(&mut self, stays: i64, is_huge: bool) {
+    /// Who makes a fault matter.
+    fn come_with(&mut self, fault: Fault) {
+        let lasts = fault.until - self.now;
+        if fault.cause == Cause::MaximumReached {
+            // Every place that there can be, whoever was there leaves meanwhile, and one more.
+            for _one in 0..=MAX_NODES * PER_NODE {
+                self.server(lasts, Wants::Place);
+            }
+            return;
+        }
+        // Enough for two nodes more than there are, for as long as it is broken.
+        for _one in 0..self.room() + 2 * PER_NODE {
+            self.server(lasts + 1800, Wants::Place);
+        }
+        if fault.cause == Cause::PodNeverFits {
+            self.server(lasts, Wants::TooMuch);
+        } else if fault.cause == Cause::NotScaling {
+            self.server(lasts, Wants::NoImage);
+        }
+    }
+
+    fn server(&mut self, stays: i64, wants: Wants) {
         self.servers.push(Server {
             since: self.now,
             until: self.now + stays,
             node: None,
-            is_huge,
+            wants,
         });
     }
 
@@ -295,7 +323,7 @@ impl Simulation {
             let waits = self
                 .servers
                 .get(index)
-                .is_some_and(|server| server.node.is_none() && !server.is_huge);
+                .is_some_and(|server| server.node.is_none() && server.wants == Wants::Place);
             if !waits {
                 continue;
             }
@@ -347,7 +375,7 @@ impl Simulation {
         let waits = self
             .servers
             .iter()
-            .filter(|server| server.node.is_none() && !server.is_huge)
+            .filter(|server| server.node.is_none() && server.wants == Wants::Place)
             .count();
         let booting = self
             .nodes
@@ -438,11 +466,10 @@ impl Simulation {
                 .filter(|(_, server)| server.node.is_none())
                 .map(|(number, server)| WaitingPod {
                     name: format!("jupyter-{number}"),
-                    unschedulable: Some(
-                        "0/3 nodes are available: 3 Insufficient memory.".to_owned(),
-                    ),
+                    unschedulable: (server.wants != Wants::NoImage)
+                        .then(|| "0/3 nodes are available: 3 Insufficient memory.".to_owned()),
                     since: Some(time(server.since)),
-                    asks: if server.is_huge {
+                    asks: if server.wants == Wants::TooMuch {
                         Amount {
                             cpu_milli: 64_000,
                             ..SERVER
@@ -450,6 +477,8 @@ impl Simulation {
                     } else {
                         SERVER
                     },
+                    waiting: (server.wants == Wants::NoImage)
+                        .then(|| ("ImagePullBackOff".to_owned(), "Back-off".to_owned())),
                     ..WaitingPod::default()
                 });
         let nodes = self.nodes.iter().enumerate();
@@ -539,7 +568,7 @@ pub(crate) fn faulty_days(seed: u64, faults: usize) -> Days {
     let mut all = Vec::new();
     for _one in 0..faults {
         at += 3600 + dice.below(3600);
-        let which = usize::try_from(dice.below(9)).unwrap_or(0);
+        let which = usize::try_from(dice.below(11)).unwrap_or(0);
         let cause = FAULTS.get(which).copied().unwrap_or(Cause::TokenExpired);
         all.push(Fault {
             cause,
