@@ -9,6 +9,7 @@ mod alert_pairs;
 mod alerts;
 mod causes;
 mod crash;
+mod days;
 mod deploy;
 mod destroy;
 mod dns;
@@ -20,6 +21,8 @@ mod failures;
 mod flavor;
 mod inventory;
 mod kill;
+#[path = "../week/live.rs"]
+mod live;
 mod logs;
 mod lost_creates;
 mod metrics;

@@ -90,6 +90,12 @@ impl Load {
         }
     }
 
+    /// The same from another day on; 0 is Monday.
+    pub(super) fn beginning_on(mut self, day: u32) -> Self {
+        self.minute += day % 7 * DAY;
+        self
+    }
+
     /// The users who are there.
     pub(super) fn users(&self) -> impl Iterator<Item = &String> {
         self.users.keys()
@@ -191,5 +197,6 @@ mod tests {
         let mut load = Load::new(7);
         load.passes(Duration::from_secs(3600 * 49 + 300), 30);
         assert_eq!(load.clock(), "Wed 09:05");
+        assert_eq!(Load::new(7).beginning_on(6).clock(), "Sun 08:00");
     }
 }

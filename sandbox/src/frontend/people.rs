@@ -56,6 +56,14 @@ impl FrontEnds {
         });
     }
 
+    /// Lets users come and go from eight o'clock of a day of the week on; 0 is Monday.
+    pub fn set_load_on(&self, infrastructure: &str, seed: u64, day: u32) {
+        self.set_load(infrastructure, None);
+        self.shared.change(infrastructure, |cluster| {
+            cluster.load = Some(Load::new(seed).beginning_on(day));
+        });
+    }
+
     /// The time of the week in which these users live, such as `Mon 09:05`; `None` if there are
     /// none.
     pub fn load_clock(&self, infrastructure: &str) -> Option<String> {
