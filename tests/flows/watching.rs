@@ -82,7 +82,9 @@ async fn what_clues_wrote_just_before_its_log_was_rotated_is_seen(pool: PgPool) 
         vic.runs("/pangeo diagnose name:geo").await.answer().await
     };
     let writes = |text: &str| {
-        let now = chrono::Utc::now().format("%Y-%m-%d %H:%M:%S");
+        let now = pangeo_bot::domain::clock::Clock::system()
+            .now()
+            .format("%Y-%m-%d %H:%M:%S");
         let line = format!("[PLUGIN-IM];ERROR;{now},000;Error adding resources. {text}\n");
         scene.world.front_ends.write_clues_log(&id, &line).unwrap();
     };
