@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::TimeDelta;
 use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
@@ -25,7 +26,7 @@ use crate::looks::follow::Follower;
 use crate::operations::{Control, EndDates, Runner, RunnerOptions, Services, Starter, Waker};
 use crate::plans::{PlanSettings, Planner};
 use crate::store::slots::{Slot, SlotHeld};
-use crate::watch::{Digest, Mirrors, Sampler, Watcher};
+use crate::watch::{Digest, DigestSettings, Mirrors, Sampler, Watcher};
 use crate::web::{self, WebParts};
 
 /// How often tokens that something else renews are read again.
@@ -304,7 +305,15 @@ fn watch(parts: &Parts, services: &Arc<Services>, replica: &str, metrics: &Metri
         }),
         digest: channel.and_then(|channel| {
             let at = TimeOfDay::parse(&parts.config.watch.digest_at).ok()?;
-            Some(Digest::new(store.clone(), replica(), *channel, at))
+            let looks = Looks::new(store.clone(), vault.clone(), services.clone());
+            let idle_days = parts.config.watch.idle_days;
+            let settings = DigestSettings {
+                replica: replica(),
+                channel: *channel,
+                at,
+                idle_after: (idle_days > 0).then(|| TimeDelta::days(idle_days.into())),
+            };
+            Some(Digest::new(settings, store.clone(), looks))
         }),
         end_dates: channel.map(|channel| EndDates::new(store.clone(), replica(), *channel)),
         mirrors,

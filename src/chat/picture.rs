@@ -244,6 +244,7 @@ mod tests {
                 pods_running: 20 + u32::try_from(ago).unwrap() / 10,
                 pods_pending: u32::from(ago < 60) * 7,
                 nodes_wanted: Some(3 + u32::try_from(ago).unwrap() / 90),
+                servers: 9,
             })
             .collect()
     }
@@ -280,6 +281,7 @@ mod tests {
             pods_pending: u32::from((40..46).contains(&ago)) * 2
                 + u32::from(ago < 6) * 9_u32.saturating_sub(ago),
             nodes_wanted: Some(2 + u32::from(ago < 46) + u32::from(ago < 6) * 2),
+            servers: 9,
         });
         let mark = Some(now - TimeDelta::minutes(5));
         let png = chart(&Chart {

@@ -263,6 +263,7 @@ fn check_watch_ranges(watch: &Watch, problems: &mut Vec<ConfigProblem>) {
             watch.token_before.as_secs(),
             60..=604_800,
         ),
+        ("watch.idle_days", watch.idle_days.into(), 0..=365),
         ("watch.disk_percent", watch.disk_percent.into(), 1..=100),
         (
             "watch.backup_age_s",

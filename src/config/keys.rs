@@ -492,6 +492,12 @@ pub(crate) const KEYS: &[Key] = &[
         "time of day, with a zone",
         "When the channel is told each day what is open and what comes up, such as `07:00 Europe/Paris`; empty is never.",
     ),
+    number(
+        "watch.idle_days",
+        "7",
+        "days",
+        "After so many days without a user's server a cluster with workers on is named in the digest, 0 to 365; 0 is never.",
+    ),
     secret(
         "watch.ping_url",
         "An address that is asked each minute while the clusters are looked at, so that a dead man's switch outside notices when they are not.",

@@ -47,6 +47,8 @@ pub struct Watch {
     pub again_after: Duration,
     /// When the digest is told each day; never if empty.
     pub digest_at: String,
+    /// After how many days without a user's server a cluster is named in it; 0 is never.
+    pub idle_days: u16,
     /// What is asked while all is looked at.
     #[serde(skip)]
     pub ping_url: Option<SecretString>,
@@ -107,6 +109,7 @@ impl Default for Watch {
             escalate_after: Duration::from_mins(30),
             again_after: Duration::from_hours(4),
             digest_at: "07:00".to_owned(),
+            idle_days: 7,
             ping_url: None,
             ping_url_file: None,
             token_before: Duration::from_mins(4),

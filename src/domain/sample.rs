@@ -17,4 +17,13 @@ pub struct Sample {
     /// Worker nodes that are wanted: those that are ready, and as many more as the waiting pods
     /// need or as are on their way, whichever is more. `None` if that is not known.
     pub nodes_wanted: Option<u32>,
+    /// Users' servers that run; they are among the pods that run.
+    pub servers: u32,
+}
+
+impl Sample {
+    /// Whether anybody used the cluster: a server runs, or something waits to.
+    pub fn is_used(&self) -> bool {
+        self.servers > 0 || self.pods_pending > 0
+    }
 }

@@ -168,6 +168,14 @@ impl Looks {
             .collect())
     }
 
+    /// The quotas of the cloud of a cluster.
+    ///
+    /// # Errors
+    /// When the database fails; a cloud that does not answer is part of what was seen.
+    pub async fn quotas(&self, cluster: &Cluster) -> Result<Look<Vec<SeenQuota>>, LookError> {
+        within(self.seen_quotas(cluster)).await
+    }
+
     async fn seen_quotas(&self, cluster: &Cluster) -> Result<Vec<SeenQuota>, Stopped> {
         let options: Option<DeployOptions> = serde_json::from_value(cluster.options.clone()).ok();
         let settings = &self.services.settings;

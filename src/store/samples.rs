@@ -15,6 +15,7 @@ struct Row {
     pods_running: i32,
     pods_pending: i32,
     nodes_wanted: Option<i32>,
+    servers: i32,
 }
 
 impl From<Row> for Sample {
@@ -25,6 +26,7 @@ impl From<Row> for Sample {
             pods_running: row.pods_running.unsigned_abs(),
             pods_pending: row.pods_pending.unsigned_abs(),
             nodes_wanted: row.nodes_wanted.map(i32::unsigned_abs),
+            servers: row.servers.unsigned_abs(),
         }
     }
 }
@@ -39,21 +41,60 @@ impl Store {
         let count = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
         sqlx::query!(
             "insert into samples
-                 (cluster_id, at, nodes_ready, pods_running, pods_pending, nodes_wanted)
+                 (cluster_id, at, nodes_ready, pods_running, pods_pending, nodes_wanted, servers)
              values ($1, $2, $3, $4, $5, coalesce($6,
-                 $3 + (select nodes_missing from watched where cluster_id = $1)))
+                 $3 + (select nodes_missing from watched where cluster_id = $1)), $7)
              on conflict do nothing",
             cluster.as_uuid(),
             sample.at,
             count(sample.nodes_ready),
             count(sample.pods_running),
             count(sample.pods_pending),
-            sample.nodes_wanted.map(count)
+            sample.nodes_wanted.map(count),
+            count(sample.servers)
         )
         .execute(&self.pool)
         .await
         .map_err(doing("kept a sample"))?;
+        // Unused since it was first seen, or since it was last used.
+        sqlx::query!(
+            "update watched set used_at = greatest(used_at, $2)
+             where cluster_id = $1 and ($3 or used_at is null)",
+            cluster.as_uuid(),
+            sample.at,
+            sample.is_used()
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(doing("kept when a cluster was used"))?;
         Ok(())
+    }
+
+    /// The running clusters that nobody used since `before` though workers are on: since when, and
+    /// how many workers the newest sample counts; the longest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn idle_clusters(
+        &self,
+        before: DateTime<Utc>,
+    ) -> Result<Vec<(ClusterId, DateTime<Utc>, u32)>, StoreError> {
+        let rows = sqlx::query!(
+            r#"select w.cluster_id as "cluster: ClusterId", w.used_at as "used_at!", s.nodes_ready
+               from watched w join clusters c on c.id = w.cluster_id
+               join lateral (select nodes_ready from samples
+                   where cluster_id = w.cluster_id order by at desc limit 1) s on true
+               where w.used_at < $1 and c.phase = 'running' and s.nodes_ready > 0
+               order by w.used_at, w.cluster_id"#,
+            before
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read which clusters nobody uses"))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.cluster, row.used_at, row.nodes_ready.unsigned_abs()))
+            .collect())
     }
 
     /// The samples of a cluster from a moment on, oldest first.
@@ -67,7 +108,7 @@ impl Store {
     ) -> Result<Vec<Sample>, StoreError> {
         let rows = sqlx::query_as!(
             Row,
-            "select at, nodes_ready, pods_running, pods_pending, nodes_wanted from samples
+            "select at, nodes_ready, pods_running, pods_pending, nodes_wanted, servers from samples
              where cluster_id = $1 and at >= $2 order by at",
             cluster.as_uuid(),
             from

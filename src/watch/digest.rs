@@ -10,12 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::cluster::{Cluster, Phase};
+use crate::domain::deploy::DeployOptions;
+use crate::domain::diagnosis::SeenQuota;
 use crate::domain::ids::{ClusterId, DiscordChannelId};
 use crate::domain::message::{MessageKind, Notice, Place};
 use crate::domain::plan::Plan;
 use crate::domain::time::TimeOfDay;
+use crate::looks::{LookError, Looks};
+use crate::store::Store;
 use crate::store::ends::Ends;
-use crate::store::{Store, StoreError};
 
 /// The lease of the replica that looks.
 const LEASE: &str = "digest";
@@ -39,23 +42,34 @@ const TOKEN_DAYS: i64 = 30;
 /// How many lines each part has at most.
 const LINES: usize = 10;
 
+/// When and where a digest is told.
+#[derive(Clone, Debug)]
+pub struct DigestSettings {
+    /// This replica's name.
+    pub replica: String,
+    /// The channel that is told.
+    pub channel: DiscordChannelId,
+    /// The time of day.
+    pub at: TimeOfDay,
+    /// How long nobody may use a cluster until it is named; `None` is for ever.
+    pub idle_after: Option<TimeDelta>,
+}
+
 /// Makes digests.
 #[derive(Clone, Debug)]
 pub struct Digest {
+    settings: DigestSettings,
     store: Store,
-    replica: String,
-    channel: DiscordChannelId,
-    at: TimeOfDay,
+    looks: Looks,
 }
 
 impl Digest {
-    /// Over its parts; the digest goes to `channel`, each day at `at`.
-    pub fn new(store: Store, replica: String, channel: DiscordChannelId, at: TimeOfDay) -> Self {
+    /// Over its parts.
+    pub fn new(settings: DigestSettings, store: Store, looks: Looks) -> Self {
         Self {
+            settings,
             store,
-            replica,
-            channel,
-            at,
+            looks,
         }
     }
 
@@ -77,12 +91,14 @@ impl Digest {
         }
     }
 
-    async fn look(&self) -> Result<(), StoreError> {
+    async fn look(&self) -> Result<(), LookError> {
         let now = self.store.clock().now();
-        let Some(day) = self.at.day_if_past(now) else {
+        let Some(day) = self.settings.at.day_if_past(now) else {
             return Ok(());
         };
-        let is_ours = self.store.take_lease(LEASE, &self.replica, PAUSE * 3);
+        let is_ours = self
+            .store
+            .take_lease(LEASE, &self.settings.replica, PAUSE * 3);
         let day_before = self.store.fact(FACT).await?;
         if day_before.is_some_and(|told| told == day.to_string()) || !is_ours.await? {
             return Ok(());
@@ -97,14 +113,89 @@ impl Digest {
             plans: &plans,
             clusters: &clusters,
             ends: &self.store.ends().await?,
+            idle: &self.idle(&clusters, now).await?,
         };
         if let Some(notice) = digest(&today) {
             let key = format!("digest/{day}");
-            let place = Place::Channel(self.channel);
+            let place = Place::Channel(self.settings.channel);
             let notice = MessageKind::Notice(notice);
             self.store.tell(&key, &notice, &place).await?;
         }
-        self.store.set_fact(FACT, &day.to_string()).await
+        Ok(self.store.set_fact(FACT, &day.to_string()).await?)
+    }
+
+    /// The clusters that nobody uses, with the quotas of their clouds.
+    async fn idle(&self, clusters: &[Cluster], now: DateTime<Utc>) -> Result<Vec<Idle>, LookError> {
+        let Some(after) = self.settings.idle_after else {
+            return Ok(Vec::new());
+        };
+        let mut idle = Vec::new();
+        for (id, since, workers) in self.store.idle_clusters(now - after).await? {
+            let Some(cluster) = clusters.iter().find(|cluster| cluster.id == id) else {
+                continue;
+            };
+            // Of more than are shown nobody asks the clouds.
+            let quotas = if idle.len() < LINES {
+                self.looks.quotas(cluster).await?.seen().cloned()
+            } else {
+                None
+            };
+            idle.push(Idle {
+                cluster: cluster.clone(),
+                since,
+                workers,
+                quotas: quotas.unwrap_or_default(),
+            });
+        }
+        Ok(idle)
+    }
+}
+
+/// A cluster that nobody uses.
+struct Idle {
+    cluster: Cluster,
+    since: DateTime<Utc>,
+    workers: u32,
+    quotas: Vec<SeenQuota>,
+}
+
+impl Idle {
+    fn line(&self) -> String {
+        let workers = match self.workers {
+            1 => "1 worker is on".to_owned(),
+            workers => format!("{workers} workers are on"),
+        };
+        format!(
+            "`{}` nobody since <t:{}:d>: {workers}{}, <@{}>",
+            self.cluster.name,
+            self.since.timestamp(),
+            self.holds().unwrap_or_default(),
+            self.cluster.owner
+        )
+    }
+
+    /// What it takes of the quota, as it was deployed.
+    fn holds(&self) -> Option<String> {
+        let options: DeployOptions = serde_json::from_value(self.cluster.options.clone()).ok()?;
+        let workers = u64::from(self.workers);
+        let sum = |worker: u64, front_end: u64| worker.saturating_mul(workers) + front_end;
+        let cores = sum(options.worker.cpus.into(), options.frontend.cpus.into());
+        let bytes = sum(
+            options.worker.memory.bytes(),
+            options.frontend.memory.bytes(),
+        );
+        // Quotas of memory are in GiB.
+        let memory = bytes / (1 << 30);
+        let of = |name: &str| {
+            let quota = self.quotas.iter().find(|quota| quota.name == name);
+            let quota = quota.filter(|quota| quota.limit >= 0.0);
+            quota.map_or_else(String::new, |quota| format!(" of {:.0}", quota.limit))
+        };
+        Some(format!(
+            "; with the front end it holds {cores}{} cores and {memory}{} GiB",
+            of("cores"),
+            of("ram")
+        ))
     }
 }
 
@@ -116,6 +207,7 @@ struct Today<'a> {
     plans: &'a [Plan],
     clusters: &'a [Cluster],
     ends: &'a [(ClusterId, Ends)],
+    idle: &'a [Idle],
 }
 
 /// The digest of a day; `None` if there is nothing to tell.
@@ -125,6 +217,7 @@ fn digest(today: &Today<'_>) -> Option<Notice> {
         part("Wait for approval", today.waiting()),
         part("Come to their end date", today.ending()),
         part("Certificates and tokens that end", today.running_out()),
+        part("Nobody uses", today.idle.iter().map(Idle::line).collect()),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| Notice {
@@ -258,6 +351,7 @@ mod tests {
             plans: &[],
             clusters,
             ends,
+            idle: &[],
         };
         digest(&today).map(|notice| notice.text)
     }
@@ -269,6 +363,33 @@ mod tests {
         let text = part("Alerts", lines).unwrap();
         assert!(text.starts_with("**Alerts**\n• line 1\n"), "{text}");
         assert!(text.ends_with("• line 10\n• and 2 more"), "{text}");
+    }
+
+    #[test]
+    fn what_nobody_uses_is_told_with_what_it_holds() {
+        let mut idle = Idle {
+            cluster: cluster("geo", Phase::Running),
+            since: at(-12),
+            workers: 2,
+            quotas: vec![SeenQuota {
+                name: "cores".to_owned(),
+                used: 44.0,
+                limit: 400.0,
+            }],
+        };
+        let since = at(-12).timestamp();
+        assert_eq!(
+            idle.line(),
+            format!("`geo` nobody since <t:{since}:d>: 2 workers are on, <@7>"),
+            "of what was made by hand the sizes are not known"
+        );
+        let options = crate::domain::deploy::tests::options();
+        idle.cluster.options = serde_json::to_value(options).unwrap();
+        let line = idle.line();
+        assert!(
+            line.contains("on; with the front end it holds 20 of 400 cores and 74 GiB, <@7>"),
+            "{line}"
+        );
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod wanted;
 pub mod watcher;
 
 pub use beside::BesideRules;
-pub use digest::Digest;
+pub use digest::{Digest, DigestSettings};
 pub use mirrors::Mirrors;
 pub use sampler::Sampler;
 pub use settings::WatchSettings;

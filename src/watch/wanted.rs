@@ -36,6 +36,12 @@ impl NodesWanted {
         }
     }
 
+    /// What is not watched here any more may be counted elsewhere.
+    pub(super) fn forget(&self, cluster: ClusterId) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(&cluster);
+    }
+
     /// Takes in how many VMs of a cluster are on their way.
     pub(super) fn coming(&self, cluster: ClusterId, vms: usize) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

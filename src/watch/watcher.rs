@@ -514,6 +514,7 @@ impl Watcher {
             let stays = watched.iter().any(|one| one.cluster.id == *id);
             if !stays {
                 self.metrics.forget_cluster(&times.name);
+                self.wanted.forget(*id);
             }
             stays
         });

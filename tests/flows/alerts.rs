@@ -100,6 +100,8 @@ async fn a_stall_is_told_with_its_cause_and_over_once_its_button_has_cured_it(po
     assert!(picture.is_some(), "{}", alert.text());
     let wanted = "select (count(*) > 0)::int::bigint from samples where nodes_wanted > nodes_ready";
     scene.counts(wanted, 1).await;
+    let used = "select (max(servers) = 1)::int::bigint from samples";
+    scene.counts(used, 1).await;
     let list = asks(&scene, "/pangeo alerts list").await;
     for words in ["1 alert fires", "CLUES dead", "nobody sees to it yet"] {
         assert!(list.says(words), "{words}: {}", list.text());

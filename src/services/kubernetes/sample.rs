@@ -8,7 +8,9 @@ use crate::domain::sample::Sample;
 /// As what a pod of the hub's namespace is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// It runs.
+    /// It runs, and is a user's server.
+    Server,
+    /// It runs, and is something else.
     Running,
     /// It waits and is wanted.
     Waiting,
@@ -20,6 +22,7 @@ impl Counted {
     /// Of a pod.
     pub fn of(pod: &PodState) -> Self {
         match pod.phase.as_str() {
+            "Running" if pod.user.is_some() && !pod.terminating => Self::Server,
             "Running" => Self::Running,
             "Pending" if !pod.is_nobodys() => Self::Waiting,
             _other => Self::Neither,
@@ -42,12 +45,14 @@ pub fn counted(
 ) -> Sample {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let pods = |what: Counted| number(pods.clone().filter(|pod| *pod == what).count());
+    let servers = pods(Counted::Server);
     Sample {
         at,
         nodes_ready: number(nodes_ready),
-        pods_running: pods(Counted::Running),
+        pods_running: pods(Counted::Running).saturating_add(servers),
         pods_pending: pods(Counted::Waiting),
         nodes_wanted: None,
+        servers,
     }
 }
 
@@ -78,6 +83,10 @@ mod tests {
         ];
         let pods = [
             pod("hub-1", "Running"),
+            PodState {
+                user: Some("ben".to_owned()),
+                ..pod("jupyter-ben", "Running")
+            },
             pod("jupyter-ana", "Pending"),
             pod("user-placeholder-0", "Pending"),
             pod("hook-image-puller-1", "Succeeded"),
@@ -86,9 +95,10 @@ mod tests {
         let expected = Sample {
             at,
             nodes_ready: 1,
-            pods_running: 1,
+            pods_running: 2,
             pods_pending: 1,
             nodes_wanted: None,
+            servers: 1,
         };
         assert_eq!(sample(at, &nodes, &pods), expected);
     }
