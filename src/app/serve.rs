@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::parts::{self, Parts, WatchedToken};
-use super::watching::{token_told, watch_settings};
+use super::watching::{proven_within, token_told, watch_settings};
 use crate::approvals::Approvals;
 use crate::chat::{self, Chat};
 use crate::config::Config;
@@ -23,7 +23,9 @@ use crate::domain::redact::Redactor;
 use crate::domain::time::TimeOfDay;
 use crate::looks::Looks;
 use crate::looks::follow::Follower;
-use crate::operations::{Control, EndDates, Runner, RunnerOptions, Services, Starter, Waker};
+use crate::operations::{
+    Control, EndDates, Prover, Runner, RunnerOptions, Services, Starter, Waker,
+};
 use crate::plans::{PlanSettings, Planner};
 use crate::store::slots::{Slot, SlotHeld};
 use crate::watch::{Digest, DigestSettings, Mirrors, Sampler, Watcher};
@@ -276,13 +278,14 @@ fn runner(parts: &Parts, services: Arc<Services>, slot: (String, SlotHeld)) -> R
     Runner::new(options, store, vault, parts.redactor.clone(), services)
 }
 
-/// What looks all the time and changes nothing.
+/// What looks all the time, and proves what it found to be cured.
 struct Watch {
     mirrors: Arc<Mirrors>,
     sampler: Sampler,
     watcher: Option<Watcher>,
     digest: Option<Digest>,
     end_dates: Option<EndDates>,
+    prover: Prover,
 }
 
 fn watch(parts: &Parts, services: &Arc<Services>, replica: &str, metrics: &Metrics) -> Watch {
@@ -316,6 +319,13 @@ fn watch(parts: &Parts, services: &Arc<Services>, replica: &str, metrics: &Metri
             Some(Digest::new(settings, store.clone(), looks))
         }),
         end_dates: channel.map(|channel| EndDates::new(store.clone(), replica(), *channel)),
+        prover: Prover::new(
+            store.clone(),
+            vault.clone(),
+            services.clone(),
+            replica(),
+            proven_within(&parts.config.watch),
+        ),
         mirrors,
     }
 }
@@ -324,6 +334,7 @@ impl Watch {
     /// Each runs until the bot ends.
     fn spawn(self, tasks: &mut Tasks, ends: &CancellationToken) {
         tasks.spawn("clusters", self.mirrors.run(ends.clone()).map(Ok));
+        tasks.spawn("proofs", self.prover.run(ends.clone()).map(Ok));
         tasks.spawn("samples", self.sampler.run(ends.clone()).map(Ok));
         if let Some(watcher) = self.watcher {
             tasks.spawn("watch", watcher.run(ends.clone()).map(Ok));

@@ -81,6 +81,11 @@ pub(super) fn token_told(watch: &config::Watch) -> Option<u64> {
     (!is_off).then_some(watch.token_before.as_secs() / 60)
 }
 
+/// Within what time a test user's server must be ready: a node may have to come for it.
+pub(super) fn proven_within(watch: &config::Watch) -> TimeDelta {
+    seconds(watch.boot + watch.stall_after)
+}
+
 /// What is watched beside the growing.
 fn beside(watch: &config::Watch) -> BesideRules {
     let rule = |path: &str, age: Duration| {

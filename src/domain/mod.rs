@@ -31,6 +31,7 @@ pub mod operation;
 pub mod owners;
 pub mod person;
 pub mod plan;
+pub mod proof;
 pub mod redact;
 pub mod runbook;
 pub mod sample;

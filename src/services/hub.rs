@@ -4,6 +4,7 @@
 //! does not answer for it. Nothing is sent but `GET /hub/api` and `GET /hub/login`.
 
 pub mod gateway;
+pub mod servers;
 
 use std::error::Error as _;
 use std::fmt;

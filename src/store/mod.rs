@@ -21,6 +21,7 @@ pub mod log_views;
 pub mod messages;
 pub mod operations;
 pub mod plans;
+pub mod proofs;
 pub mod revisions;
 pub mod samples;
 pub mod schedules;

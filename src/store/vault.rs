@@ -35,6 +35,8 @@ pub const GRAFANA_PASSWORD: &str = "grafana-password";
 
 /// The refresh token with which the bot renews by itself; of a cluster.
 pub const REFRESH_TOKEN: &str = "refresh-token";
+/// The token of a test user of the hub, with whose server cures are proven; of a cluster.
+pub const HUB_TOKEN: &str = "hub-token";
 /// A login at Check-in that is under way; of a cluster.
 pub const LOGIN: &str = "login";
 /// The whole values of a revision, as helm got them, are kept under this and the number; of a
