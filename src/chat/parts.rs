@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use tokio::sync::watch;
 use url::Url;
 
@@ -22,6 +23,7 @@ use crate::domain::logs::{LogWish, Pick};
 use crate::domain::metrics::Metrics;
 use crate::domain::names::HostName;
 use crate::domain::person::Person;
+use crate::domain::proof::HubUser;
 use crate::domain::redact::Redactor;
 use crate::domain::schedule::{ScheduleTimes, ScheduleWish};
 use crate::looks::diagnose::Diagnosis;
@@ -263,6 +265,16 @@ pub trait AnswersLooks: Send + Sync {
     /// When the database fails.
     async fn owners(&self, name: &str) -> Result<Option<Report>, LookError>;
 
+    /// Whose a token of the hub is, or why that is not known; `None` if there is no such cluster.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn hub_user(
+        &self,
+        name: &str,
+        token: &SecretString,
+    ) -> Result<Option<Result<HubUser, String>>, LookError>;
+
     /// How the access token on a front end is; `None` if there is no such cluster.
     ///
     /// # Errors
@@ -328,6 +340,14 @@ impl AnswersLooks for Looks {
 
     async fn owners(&self, name: &str) -> Result<Option<Report>, LookError> {
         Looks::owners(self, name).await
+    }
+
+    async fn hub_user(
+        &self,
+        name: &str,
+        token: &SecretString,
+    ) -> Result<Option<Result<HubUser, String>>, LookError> {
+        Looks::hub_user(self, name, token).await
     }
 
     async fn token_status(&self, name: &str) -> Result<Option<Report>, LookError> {

@@ -146,6 +146,7 @@ impl Shared {
         let silences = store.silences(cluster.id).await?;
         let now = store.clock().now();
         Ok(Some(alert::Shown {
+            proof: store.proof(id).await?,
             silence: silences
                 .into_iter()
                 .find(|silence| silence.holds(alert.kind, now)),

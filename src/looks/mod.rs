@@ -13,6 +13,7 @@ pub mod dns;
 pub mod flavor;
 pub mod follow;
 pub mod front_end;
+pub mod hub_user;
 pub mod logs;
 pub mod nodes;
 mod overview;

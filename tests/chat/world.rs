@@ -30,6 +30,7 @@ use pangeo_bot::domain::person::{Person, Role};
 use pangeo_bot::domain::plan::{
     ApprovalRule, Plan, PlanContent, PlanDigest, PlanEssence, PlanFile, PlanState,
 };
+use pangeo_bot::domain::proof::HubUser;
 use pangeo_bot::domain::redact::Redactor;
 use pangeo_bot::domain::schedule::{ScheduleTimes, ScheduleWish};
 use pangeo_bot::domain::seal::KeyRing;
@@ -131,6 +132,14 @@ impl AnswersLooks for Played {
     }
 
     async fn owners(&self, _name: &str) -> Result<Option<Report>, LookError> {
+        Ok(None)
+    }
+
+    async fn hub_user(
+        &self,
+        _name: &str,
+        _token: &SecretString,
+    ) -> Result<Option<Result<HubUser, String>>, LookError> {
         Ok(None)
     }
 

@@ -30,6 +30,7 @@ mod nodes;
 mod owners;
 mod page;
 mod panel;
+mod proof;
 mod refused;
 mod runbooks;
 mod scale;

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::Shared;
 use super::chart;
+use super::hub_api;
 use super::state::Workload;
 use crate::tls::IssuedCertificate;
 
@@ -73,6 +74,10 @@ async fn answer(State(ingress): State<Ingress>, request: Request) -> Response {
     if workload != Workload::Ready || crashes(|name| matches!(name, "hub" | "proxy")) {
         let text = "<html><head><title>503 Service Temporarily Unavailable</title></head></html>";
         return (StatusCode::SERVICE_UNAVAILABLE, Html(text)).into_response();
+    }
+    let asked = (request.method(), path.as_str(), request.headers());
+    if let Some(answer) = hub_api::answer(&ingress.shared, &ingress.infrastructure, asked) {
+        return answer;
     }
     match path.as_str() {
         "/" | "/hub" | "/hub/" => Redirect::to("/hub/login").into_response(),

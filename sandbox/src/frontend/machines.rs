@@ -1,5 +1,6 @@
 //! Starting and stopping front ends, as the pretend cloud is asked to by IM.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -138,7 +139,8 @@ impl FrontEnds {
             clues: Clues::default(),
             servers: Vec::new(),
             load: None,
-            crashing: std::collections::BTreeMap::new(),
+            crashing: BTreeMap::new(),
+            hub_tokens: BTreeMap::new(),
         };
         let token = match &self.shared.options.ec3 {
             Some(ec3) => ec3.checkin.mint_token(&ec3.user, TOKEN_LIFETIME)?,

@@ -25,6 +25,7 @@ mod helm;
 mod helm_ask;
 mod history;
 mod hub;
+mod hub_api;
 mod kubernetes;
 mod load;
 mod logs;
@@ -196,6 +197,30 @@ impl FrontEnds {
     /// When it can't be made.
     pub fn issue_certificate(&self, host: &str, days: i64) -> anyhow::Result<()> {
         self.shared.issue_certificate(host, days)
+    }
+
+    /// The same for every hub that has one.
+    ///
+    /// # Errors
+    /// When one can't be made.
+    pub fn issue_certificates(&self, days: i64) -> anyhow::Result<()> {
+        let hosts: Vec<String> = {
+            let saved = self.shared.saved.read();
+            let clusters = saved.clusters.values();
+            clusters.flat_map(|one| one.certified.clone()).collect()
+        };
+        hosts
+            .iter()
+            .try_for_each(|host| self.issue_certificate(host, days))
+    }
+
+    /// A token that a user made at `/hub/token` of the hub.
+    pub fn add_hub_token(&self, infrastructure: &str, user: &str) -> String {
+        let token = format!("hub-token-of-{user}");
+        self.shared.change(infrastructure, |cluster| {
+            cluster.hub_tokens.insert(token.clone(), user.to_owned());
+        });
+        token
     }
 
     /// Faults of all hubs.

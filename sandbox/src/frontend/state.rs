@@ -48,6 +48,9 @@ pub(super) struct Cluster {
     /// Deployments whose pods start again and again, and how often they did.
     #[serde(default)]
     pub(super) crashing: BTreeMap<String, u32>,
+    /// The tokens that users made at the hub, and whose they are.
+    #[serde(default)]
+    pub(super) hub_tokens: BTreeMap<String, String>,
 }
 
 /// CLUES, as it runs on the front end.
@@ -303,6 +306,7 @@ impl Cluster {
             servers: Vec::new(),
             load: None,
             crashing: BTreeMap::new(),
+            hub_tokens: BTreeMap::new(),
         }
     }
 

@@ -6,6 +6,7 @@
 mod alerts_ack;
 mod alerts_list;
 mod alerts_silence;
+mod alerts_test_user;
 mod audit;
 mod checkin_check;
 mod checkin_set_client;
@@ -185,6 +186,7 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
         "alerts ack" => alerts_ack::run(call).await,
         "alerts list" => alerts_list::run(call).await,
         "alerts silence" => alerts_silence::run(call).await,
+        "alerts test-user" => alerts_test_user::run(call).await,
         "audit" => audit::run(call).await,
         "checkin check" => checkin_check::run(call).await,
         "checkin sheet" => checkin_sheet::run(&call),
@@ -224,6 +226,7 @@ async fn run(call: Call<'_>) -> anyhow::Result<View> {
 /// The form of a command was filled in; who may and what was typed are checked.
 pub(crate) async fn submit(mut call: Call<'_>, values: Values) -> anyhow::Result<View> {
     match call.command.name().as_str() {
+        "alerts test-user" => alerts_test_user::submit(call, values).await,
         "checkin set-client" => checkin_set_client::submit(call, values).await,
         "destroy" => destroy::submit(call, values).await,
         "dns set-secret" => dns_set_secret::submit(call, values).await,

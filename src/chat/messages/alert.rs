@@ -11,6 +11,7 @@ use crate::domain::alert::{Alert, AlertKind, AlertState, Silence};
 use crate::domain::ids::{ClusterId, DiscordRoleId};
 use crate::domain::message::Prepared;
 use crate::domain::operation::{Operation, OperationState};
+use crate::domain::proof::{HubUser, Outcome, Proof, ProofState};
 
 /// The command behind the button with which somebody takes an alert on.
 pub(crate) const ACK_COMMAND: &str = "alerts ack";
@@ -37,6 +38,8 @@ pub(crate) struct Shown {
     pub(crate) operations: Vec<Operation>,
     /// The silence that holds now.
     pub(crate) silence: Option<Silence>,
+    /// The proof of its cure.
+    pub(crate) proof: Option<Proof>,
 }
 
 impl Shown {
@@ -184,6 +187,9 @@ pub(crate) fn end(clean: &Clean, (key, shown): (&str, &Shown)) -> View {
     } else {
         text.push_str(&done.join("\n"));
     }
+    if let Some(proof) = &shown.proof {
+        let _written = write!(text, "\n{}", proven(clean, proof));
+    }
     View::card(Card {
         title: cut(&clean.redact(&shown.title()), 200),
         text: cut(&text, TEXT),
@@ -191,6 +197,66 @@ pub(crate) fn end(clean: &Clean, (key, shown): (&str, &Shown)) -> View {
         fields: Vec::new(),
         footer: reference(key),
     })
+}
+
+/// How far the proof of a cure is, and what it showed.
+fn proven(clean: &Clean, proof: &Proof) -> String {
+    let user = proof.user.as_deref().unwrap_or("the test user");
+    let server = format!("a server of {}", clean.code(user));
+    match &proof.outcome {
+        None => format!("⏳ {server} shows whether it is cured"),
+        Some((_, said)) if proof.state == ProofState::Stopping => {
+            format!("⏳ {server} is deleted again: {}", clean.prose(said))
+        }
+        Some((outcome, said)) => {
+            let said = clean.prose(said);
+            match outcome {
+                Outcome::Proven => format!("✅ {server} was started and deleted; proven: {said}"),
+                Outcome::Failed => format!("❌ {server} was started; it is not cured: {said}"),
+                Outcome::NotTried => format!("▫️ it is not proven: {said}"),
+            }
+        }
+    }
+}
+
+/// `off:false` opens no form.
+pub(crate) const TEST_USER_HOW: &str =
+    "nothing is changed\nhint: leave `off` out to give a token, or say `off:true` to forget it";
+
+/// The token of a test user is kept.
+pub(crate) fn test_user_kept(clean: &Clean, name: &str, user: &HubUser) -> String {
+    format!(
+        "a server of {} is started and deleted again each time an alert `scaling` of {} is over; its end says what that showed\n\
+         hint: `off:true` forgets the token",
+        clean.code(&user.name),
+        clean.code(name)
+    )
+}
+
+/// Nothing is proven any more.
+pub(crate) fn test_user_gone(clean: &Clean, name: &str) -> String {
+    format!(
+        "the token is forgotten: cures of {} are not proven any more",
+        clean.code(name)
+    )
+}
+
+/// The token can do too much.
+pub(crate) fn test_user_is_admin(clean: &Clean, user: &HubUser) -> String {
+    format!(
+        "{} is an administrator of the hub, so the token is not kept\n\
+         hint: make one for a user who may do nothing but start a server, at `/hub/token` of the hub",
+        clean.code(&user.name)
+    )
+}
+
+/// The hub does not say whose the token is.
+pub(crate) fn test_user_unknown(clean: &Clean, why: &str) -> String {
+    format!(
+        "the token is not kept: {}\n\
+         hint: log in to the hub as the test user, and request a new token at `/hub/token`",
+        clean.prose(why)
+    )
 }
 
 /// Many alerts at once, a line each; each has its own message in the thread below.
@@ -350,6 +416,7 @@ mod tests {
             },
             operations: Vec::new(),
             silence: None,
+            proof: None,
         }
     }
 
@@ -398,6 +465,50 @@ mod tests {
         assert!(text.contains("<@7> sees to it since <t:"), "{text}");
         assert!(text.contains("by <@8>: exam"), "{text}");
         assert_eq!(view.buttons.len(), 1, "nobody else needs to");
+    }
+
+    #[test]
+    fn a_proof_says_how_far_it_is_and_what_it_showed() {
+        let clean = Clean::new(Redactor::new());
+        let said = |outcome| Some((outcome, "it was ready within 40 s".to_owned()));
+        for (state, outcome, words) in [
+            (
+                ProofState::Due,
+                None,
+                "⏳ a server of `probe` shows whether",
+            ),
+            (
+                ProofState::Stopping,
+                said(Outcome::Proven),
+                "⏳ a server of `probe` is deleted again: it was ready",
+            ),
+            (
+                ProofState::Done,
+                said(Outcome::Proven),
+                "✅ a server of `probe` was started and deleted; proven: it was",
+            ),
+            (
+                ProofState::Done,
+                said(Outcome::Failed),
+                "it is not cured: it",
+            ),
+            (ProofState::Done, said(Outcome::NotTried), "not proven: it"),
+        ] {
+            let mut over = stall();
+            over.alert.state = AlertState::Resolved;
+            over.proof = Some(Proof {
+                alert: over.alert.id,
+                cluster: over.alert.cluster,
+                state,
+                made_at: at(0),
+                deadline: None,
+                asked_at: None,
+                user: Some("probe".to_owned()),
+                outcome,
+            });
+            let text = end(&clean, ("alert-end/1", &over)).card.unwrap().text;
+            assert!(text.contains(words), "{words}: {text}");
+        }
     }
 
     #[test]
