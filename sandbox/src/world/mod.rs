@@ -13,6 +13,7 @@
 pub mod bot;
 mod by_hand;
 mod causes;
+mod hubs;
 pub mod panel;
 mod ports;
 mod settings;

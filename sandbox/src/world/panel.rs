@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use super::bot::BotProcess;
-use super::{ByHand, World, stalls};
+use super::{ByHand, World, hubs, stalls};
 use crate::discord::WorldPanel;
 use crate::faults::{Fault, On};
 use crate::frontend::{HelmFault, SshDoor};
@@ -145,6 +145,7 @@ impl Panel {
             faults.clear();
         }
         world.front_ends.heal_helm();
+        hubs::heal(world)?;
         world.im.set_quota("cores", 0.0, 200.0);
         self.every_door(SshDoor::Open)?;
         self.every_disk(false)?;
@@ -310,6 +311,7 @@ impl WorldPanel for Panel {
     fn panel(&self) -> Value {
         let mut actions: Vec<Value> = ACTIONS
             .iter()
+            .chain(hubs::ACTIONS)
             .map(|(id, title, group, wants_host, danger)| {
                 let args = if *wants_host {
                     json!([{"name": "host", "title": "Host name", "kind": "text"}])

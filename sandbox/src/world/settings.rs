@@ -144,7 +144,8 @@ impl World {
 off = ["scaling", "blind", "token", "hub", "gateway", "certificate", "pods", "disk", "backup", "drift", "operation"]"#
             }
             Speed::Watch => {
-                "look_s = 5
+                "disks = [\"/\", \"/var/tmp\"]
+look_s = 5
 full_look_s = 20
 stall_after_s = 45
 latent_after_s = 60

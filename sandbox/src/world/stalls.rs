@@ -4,7 +4,7 @@
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 
-use super::{StallCause, World};
+use super::{StallCause, World, hubs};
 use crate::frontend::ServerSize;
 
 /// The paces that the panel offers.
@@ -202,7 +202,7 @@ pub(super) fn act(
             let word = if on { "on" } else { "off" };
             format!("{} is {word} in {name}", cause.title())
         }
-        (_, None) => return Ok(None),
+        (_, None) => return hubs::act(world, action),
     };
     Ok(Some(said))
 }
