@@ -14,10 +14,12 @@
 //! | status of 100 clusters | the time from the command to its answer; half of the clusters answer |
 //! | simulated weeks | the product's rules over a simulated cluster, look by look, as in `tests/week.rs` |
 //! | watch | 200 clusters, each with a crowd of 50 nodes and 500 pods of which one changes each second: the bot's process in `/proc` after a minute, and for 20 of them the time from the threshold to the row of the alert |
+//! | days against the bot | a bot of its own looks at seven clusters that live a day of the week each, in pretend time, and at one that breaks at random, see `tests/week/live.rs` |
 //! | redaction | two logs through the redactor, on one core |
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
 mod burst;
+mod days;
 mod deploy;
 mod fleet;
 mod logs;
@@ -33,10 +35,15 @@ use anyhow::Context as _;
 
 use setting::Setting;
 
-/// Measures everything, in about ten minutes.
+/// Measures everything, in about twenty minutes; `cargo bench --bench run -- days` only the days
+/// against the bot, which are ten of them.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     println!("{}", setting::machine()?);
+    if std::env::args().any(|word| word == "days") {
+        println!("\n{}", table::text(&days::rows().await?));
+        return Ok(());
+    }
     let mut rows = redaction::rows().to_vec();
     rows.extend(week::rows());
     let setting = Setting::start().await?;
@@ -50,6 +57,7 @@ async fn main() -> anyhow::Result<()> {
     bot.start().await?;
     rows.extend(fleet::rows(&setting).await?);
     rows.extend(watch::rows(&setting, bot).await?);
+    rows.extend(days::rows().await?);
     println!("\n{}", table::text(&rows));
     drop(setting);
     Ok(())
