@@ -14,6 +14,7 @@
 mod checks;
 mod documents;
 mod environment;
+mod images;
 mod keys;
 mod scheduled;
 mod secrets;
@@ -30,6 +31,7 @@ use serde::de::DeserializeOwned;
 
 pub use documents::{example_env, example_toml, reference};
 pub use environment::environment;
+pub use images::Images;
 pub use scheduled::{Events, Schedules};
 pub use secrets::{MAX_SECRET_BYTES, SecretError, SecretSource};
 pub use sections::{
@@ -63,6 +65,8 @@ pub struct Config {
     pub helm: Helm,
     /// The TOSCA templates.
     pub templates: Templates,
+    /// Where container images are looked up.
+    pub images: Images,
     /// The Virtual Organisation.
     pub vo: Vo,
     /// The bot's own pages.
@@ -175,6 +179,7 @@ impl Config {
             frontend: section(&mut table, "frontend", problems),
             helm: section(&mut table, "helm", problems),
             templates: section(&mut table, "templates", problems),
+            images: section(&mut table, "images", problems),
             vo: section(&mut table, "vo", problems),
             web: section(&mut table, "web", problems),
             sealing: section(&mut table, "sealing", problems),

@@ -14,6 +14,7 @@ pub mod im;
 pub mod machines;
 pub mod pace;
 pub mod page;
+pub mod registry;
 pub mod saved;
 mod serve;
 pub mod switch;

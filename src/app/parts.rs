@@ -23,6 +23,7 @@ use crate::services::hub::HubClient;
 use crate::services::im::{
     CloudCredential, ImClient, ImCredentials, ImLogin, OpenStackLogin, TokenCell,
 };
+use crate::services::registry::RegistryClient;
 use crate::services::templates::TemplatesClient;
 use crate::store::Store;
 use crate::store::vault::Vault;
@@ -157,6 +158,9 @@ pub fn services(
         .dns
         .resolver
         .map_or(NameServer::System, NameServer::At);
+    let registries = config.images.by_name();
+    let registries = registries
+        .map_err(|entry| anyhow::anyhow!("images.registries: `{entry}` is no registry"))?;
     let clients = Clients {
         im: ImClient::new(
             client()?,
@@ -172,6 +176,7 @@ pub fn services(
         templates: TemplatesClient::new(client()?, &config.templates.source)?.counted_by(metrics),
         attachments: AttachmentsClient::new(client()?, &config.discord.api_base)
             .counted_by(metrics),
+        registries: RegistryClient::new(client()?, registries).counted_by(metrics),
     };
     let settings = settings(config, token);
     Ok((Services::new(clients, settings), watched))

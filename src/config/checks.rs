@@ -150,6 +150,13 @@ fn check_urls(config: &Config, problems: &mut Vec<ConfigProblem>) {
             problems.push(ConfigProblem::new(key, text));
         }
     }
+    let registries = match config.images.by_name() {
+        Ok(registries) => registries.values().find_map(check_url).map(str::to_owned),
+        Err(entry) => Some(format!(
+            "`{entry}` is no registry; write such as `quay.io=https://quay.io`"
+        )),
+    };
+    problems.extend(registries.map(|text| ConfigProblem::new("images.registries", text)));
     let source = &config.templates.source;
     if source.contains("://") {
         let text = match Url::parse(source) {

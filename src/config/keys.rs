@@ -348,6 +348,12 @@ pub(crate) const KEYS: &[Key] = &[
         "URL or path of a folder",
         "Where `kubernetes.yaml` and the other TOSCA templates are.",
     ),
+    texts(
+        "images.registries",
+        "[\"docker.io=https://registry-1.docker.io\", \"quay.io=https://quay.io\", \"ghcr.io=https://ghcr.io\"]",
+        "name=URL each",
+        "The registries that are asked which tags an image has, by the names that images begin with; `[]` asks none.",
+    ),
     text(
         "vo.name",
         "\"vo.pangeo.eu\"",

@@ -21,6 +21,7 @@ pub mod front_end;
 pub mod health;
 pub mod ids;
 pub mod links;
+pub mod images;
 pub mod lock;
 pub mod log_view;
 pub mod logs;

@@ -20,6 +20,7 @@ use crate::services::frontend::{Frontend, FrontendAccess, FrontendClient, Fronte
 use crate::services::helm::HelmSettings;
 use crate::services::hub::{HubClient, HubTarget};
 use crate::services::im::{ImClient, TokenCell};
+use crate::services::registry::RegistryClient;
 use crate::services::templates::TemplatesClient;
 use crate::store::secrets::SecretOwner;
 use crate::store::vault::{PRIVATE_KEY, Vault};
@@ -162,6 +163,8 @@ pub struct Services {
     pub templates: TemplatesClient,
     /// Files that people attach.
     pub attachments: AttachmentsClient,
+    /// Registries of container images.
+    pub registries: RegistryClient,
     /// What the configuration says.
     pub settings: Settings,
     connections: Mutex<HashMap<ClusterId, Arc<Frontend>>>,
@@ -184,6 +187,8 @@ pub struct Clients {
     pub templates: TemplatesClient,
     /// Files that people attach.
     pub attachments: AttachmentsClient,
+    /// Registries of container images.
+    pub registries: RegistryClient,
 }
 
 impl Services {
@@ -197,6 +202,7 @@ impl Services {
             hubs,
             templates,
             attachments,
+            registries,
         } = clients;
         let connections = Mutex::default();
         Self {
@@ -207,6 +213,7 @@ impl Services {
             hubs,
             templates,
             attachments,
+            registries,
             settings,
             connections,
         }

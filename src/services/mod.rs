@@ -14,6 +14,7 @@ pub mod http;
 pub mod hub;
 pub mod im;
 pub mod kubernetes;
+pub mod registry;
 pub mod switch;
 pub mod templates;
 pub(crate) mod text;

@@ -4,7 +4,8 @@
 //! ```text
 //!        page ──▶ Discord ◀──REST, gateway── bot ──▶ IM ──▶ front ends (sshd, helm, Kubernetes, hub)
 //!          │                                  ├────▶ Dynamic DNS ◀── resolver
-//!          └──▶ panel: look and break         └────▶ Check-in
+//!          └──▶ panel: look and break         ├────▶ Check-in
+//!                                             └────▶ registry of images
 //! ```
 //!
 //! [`World::start`] starts the services; [`World::bot_settings`] is what a bot must be told to live
@@ -37,6 +38,7 @@ use crate::dns::{Dns, DnsOptions};
 use crate::frontend::{Ec3Options, FrontEnds, FrontEndsOptions};
 use crate::im::{Im, ImOptions, SpeedOptions};
 use crate::pace::Pace;
+use crate::registry::Registry;
 use ports::Ports;
 
 /// How fast the pretend cloud is.
@@ -86,6 +88,8 @@ pub struct World {
     pub dns: Arc<Dns>,
     /// EGI Check-in, all three instances in one.
     pub checkin: Arc<Checkin>,
+    /// A registry of container images.
+    pub registry: Arc<Registry>,
     /// The front ends.
     pub front_ends: Arc<FrontEnds>,
     dir: PathBuf,
@@ -153,6 +157,9 @@ impl World {
         })
         .await
         .context("start Check-in")?;
+        let registry = Registry::start(ports.choose("registry", 6)?)
+            .await
+            .context("start the registry of images")?;
         let pace = Pace::default();
         let own = front_end_options(dir.join("fe"), &checkin, options.speed, &pace);
         let front_ends = FrontEnds::start(own)
@@ -177,6 +184,7 @@ impl World {
             im,
             dns,
             checkin,
+            registry,
             front_ends,
             dir,
             speed: options.speed,

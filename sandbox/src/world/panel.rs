@@ -138,6 +138,7 @@ impl Panel {
             world.im.faults(),
             world.dns.faults(),
             world.checkin.faults(),
+            world.registry.faults(),
             world.discord.faults(),
             world.front_ends.hub_faults(),
             world.front_ends.kubernetes_faults(),

@@ -96,6 +96,9 @@ work_dir = "{work_dir}"
 [templates]
 source = "{templates}"
 
+[images]
+registries = ["docker.io={registry}"]
+
 [vo]
 name = "vo.pangeo.eu"
 email = "sandbox@example.org"
@@ -128,6 +131,7 @@ sample_s = {sample_s}
             approver = role("approver"),
             viewer = role("viewer"),
             templates = self.im.templates_url(),
+            registry = self.registry.url(),
             work_dir = std::env::temp_dir()
                 .join(format!("pb-{}-{name}", std::process::id()))
                 .display(),
