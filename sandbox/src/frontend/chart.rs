@@ -5,17 +5,25 @@
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::{Value, json};
 
+/// Its name.
+pub(super) const NAME: &str = "daskhub";
+
 /// The versions that the pretend repository has, newest first.
 pub(super) const VERSIONS: [&str; 4] = ["2024.1.1", "2024.1.0", "2023.1.0", "2022.8.2"];
 
 /// The versions of the sub-charts that a version brings: JupyterHub (the chart), JupyterHub (the
 /// program), Dask Gateway.
 pub(super) fn parts_of(version: &str) -> (&'static str, &'static str, &'static str) {
-    match version {
+    match upstream(version) {
         "2024.1.1" | "2024.1.0" => ("3.2.1", "4.0.2", "2024.1.0"),
         "2023.1.0" => ("2.0.0", "3.0.0", "2023.1.0"),
         _ => ("1.2.0", "1.5.0", "2022.6.1"),
     }
+}
+
+/// The version that a modified chart was made from: `2024.1.1` of `2024.1.1-egi.2`.
+pub(super) fn upstream(version: &str) -> &str {
+    version.split('-').next().unwrap_or(version)
 }
 
 /// The `appVersion` that helm shows.

@@ -3,7 +3,6 @@
 //! Texts and states follow helm 3.17; docs/domain says where they were seen. Questions about the
 //! release are in `helm_ask.rs`.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -59,15 +58,23 @@ impl Helm<'_> {
             return 0;
         }
         let configured = self.look(|cluster| cluster.configured);
-        if !configured && !matches!(args.word(0), "pull" | "show") {
+        if !configured
+            && !matches!(
+                args.word(0),
+                "pull" | "show" | "dependency" | "repo" | "env"
+            )
+        {
             let text = "Error: Kubernetes cluster unreachable: Get \"https://localhost:6443/version\": dial tcp 127.0.0.1:6443: connect: connection refused\n";
             return self.fail(text).await;
         }
         match args.word(0) {
-            "upgrade" => self.upgrade(&args, &call.files).await,
+            "upgrade" => self.upgrade(&args, call).await,
+            "dependency" => self.dependency(&args, call).await,
+            "env" => self.environment(&args, call).await,
+            "repo" => self.repository(&args, call).await,
             "rollback" => self.rollback(&args).await,
             "uninstall" => self.uninstall(&args).await,
-            other => self.ask(other, &args).await,
+            other => self.ask(other, &args, call).await,
         }
     }
 
@@ -89,32 +96,7 @@ impl Helm<'_> {
         1
     }
 
-    /// Finds the chart; the error is what helm prints.
-    pub(super) fn find_chart(&self, args: &Arguments) -> Result<&'static str, String> {
-        let repository = args.get("repo").unwrap_or_default();
-        if self.shared.take_fault(&HelmFault::RepositoryUnreachable) || repository.is_empty() {
-            return Err(format!(
-                "Error: looks like {repository:?} is not a valid chart repository or cannot be reached: Get \"{repository}/index.yaml\": dial tcp: lookup failed\n"
-            ));
-        }
-        let chart = if matches!(args.word(0), "show") {
-            args.word(2)
-        } else {
-            args.words.last().map_or("", String::as_str)
-        };
-        let wanted = args
-            .get("version")
-            .or(chart::VERSIONS.first().copied())
-            .unwrap_or_default();
-        match chart::VERSIONS.iter().find(|version| **version == wanted) {
-            Some(version) if chart == "daskhub" => Ok(version),
-            _ => Err(format!(
-                "Error: chart {chart:?} version {wanted:?} not found in {repository} repository\n"
-            )),
-        }
-    }
-
-    async fn upgrade(&mut self, args: &Arguments, files: &BTreeMap<String, String>) -> u8 {
+    async fn upgrade(&mut self, args: &Arguments, call: &Call) -> u8 {
         let release_is_new = self.look(|cluster| cluster.releases.is_empty());
         if release_is_new && !args.has("install") {
             return self
@@ -126,7 +108,7 @@ impl Helm<'_> {
                 "Error: this simulation knows the release daskhub in the namespace daskhub only\n";
             return self.fail(text).await;
         }
-        let prepared = match self.prepare(args, files, release_is_new) {
+        let prepared = match self.prepare(args, call, release_is_new) {
             Ok(prepared) => prepared,
             Err(text) => return self.fail(&text).await,
         };
@@ -139,23 +121,25 @@ impl Helm<'_> {
             self.caller.out(manifest).await;
             return 0;
         }
-        self.install(args, prepared, release_is_new).await
+        self.install(prepared, release_is_new).await
     }
 
     /// All that helm checks before it writes a revision.
     fn prepare(
         &self,
         args: &Arguments,
-        files: &BTreeMap<String, String>,
+        call: &Call,
         release_is_new: bool,
     ) -> Result<Prepared, String> {
         let failed = failed(release_is_new);
-        let version = self.find_chart(args)?;
+        let found = self.find_chart(args, call)?;
+        found.is_complete()?;
+        let version = found.version.as_str();
         if self.shared.take_fault(&HelmFault::ClusterUnreachable) {
             return Err("Error: Kubernetes cluster unreachable: Get \"https://localhost:6443/version\": dial tcp: i/o timeout\n".to_owned());
         }
         let file = args.get("values").unwrap_or_default();
-        let Some(text) = files.get(file) else {
+        let Some(text) = call.files.get(file) else {
             return Err(format!("Error: open {file}: no such file or directory\n"));
         };
         let values: Value = serde_saphyr::from_str(text).map_err(|_error| {
@@ -200,13 +184,14 @@ impl Helm<'_> {
             ));
         }
         Ok(Prepared {
-            version,
+            chart: found.name,
+            version: found.version,
             values: text.clone(),
         })
     }
 
     /// Writes the revision, works, and writes how it ended.
-    async fn install(&mut self, args: &Arguments, prepared: Prepared, is_new: bool) -> u8 {
+    async fn install(&mut self, prepared: Prepared, is_new: bool) -> u8 {
         let fault = self.shared.next_fault();
         if fault == Some(HelmFault::AlreadyExists) {
             return self.fail("Error: release: already exists\n").await;
@@ -248,7 +233,7 @@ impl Helm<'_> {
             ) => self.end_in_failure(number, &fault, is_new).await,
             (Waited::Done, _) => {
                 self.change(|cluster| end_well(cluster, number, is_new));
-                let notes = notes(number, args.get("version").unwrap_or_default());
+                let notes = notes(number, &prepared.version);
                 let headline = if is_new {
                     ""
                 } else {
@@ -353,7 +338,8 @@ fn failed(is_new: bool) -> &'static str {
 
 /// What an upgrade will install.
 struct Prepared {
-    version: &'static str,
+    chart: String,
+    version: String,
     values: String,
 }
 
@@ -373,14 +359,15 @@ fn begin(cluster: &mut Cluster, prepared: &Prepared, status: &str) -> Option<u32
     };
     // The first install brings the definitions; an upgrade never touches them.
     if number == 1 && cluster.crds.is_none() {
-        cluster.crds = Some(prepared.version.to_owned());
+        cluster.crds = Some(prepared.version.clone());
     }
     cluster.helm_runs += 1;
     cluster.workload = Workload::Starting;
     cluster.releases.push(Revision {
         revision: number,
         status: status.to_owned(),
-        chart_version: prepared.version.to_owned(),
+        chart: prepared.chart.clone(),
+        chart_version: prepared.version.clone(),
         description: word.to_owned(),
         updated: Utc::now(),
         values: prepared.values.clone(),
@@ -458,8 +445,10 @@ pub(super) fn install_by_hand(
     values: &str,
 ) -> anyhow::Result<()> {
     let known = chart::VERSIONS.iter().find(|known| **known == version);
+    let known = known.with_context(|| format!("there is no chart {version}"))?;
     let prepared = Prepared {
-        version: known.with_context(|| format!("there is no chart {version}"))?,
+        chart: chart::NAME.to_owned(),
+        version: (*known).to_owned(),
         values: values.to_owned(),
     };
     anyhow::ensure!(cluster.releases.is_empty(), "there is a release");

@@ -5,19 +5,19 @@ use serde_json::{Value, json};
 use super::arguments::Arguments;
 use super::chart;
 use super::helm::Helm;
-use super::protocol::Order;
+use super::protocol::{Call, Order};
 use super::state::Revision;
 
 impl Helm<'_> {
     /// Answers everything that changes no release.
-    pub(super) async fn ask(&mut self, verb: &str, args: &Arguments) -> u8 {
+    pub(super) async fn ask(&mut self, verb: &str, args: &Arguments, call: &Call) -> u8 {
         match verb {
             "history" => self.history(args).await,
             "list" | "ls" => self.list(args).await,
             "status" => self.status(args).await,
             "get" => self.get(args).await,
-            "show" => self.show(args).await,
-            "pull" => self.pull(args).await,
+            "show" => self.show(args, call).await,
+            "pull" => self.pull(args, call).await,
             other => {
                 let text = format!(
                     "Error: unknown command {other:?} for \"helm\"\nRun 'helm --help' for usage.\n"
@@ -44,7 +44,7 @@ impl Helm<'_> {
             .map(|r| {
                 json!({
                     "revision": r.revision, "updated": r.updated.to_rfc3339(), "status": r.status,
-                    "chart": format!("daskhub-{}", r.chart_version),
+                    "chart": format!("{}-{}", r.chart, r.chart_version),
                     "app_version": chart::app_version(&r.chart_version),
                     "description": r.description
                 })
@@ -59,8 +59,8 @@ impl Helm<'_> {
                     let (when, version) = (r.updated.format("%a %b %e %T %Y"), &r.chart_version);
                     let app = chart::app_version(version);
                     format!(
-                        "{text}{}\t{when}\t{}\tdaskhub-{version}\t{app}\t{}\n",
-                        r.revision, r.status, r.description
+                        "{text}{}\t{when}\t{}\t{}-{version}\t{app}\t{}\n",
+                        r.revision, r.status, r.chart, r.description
                     )
                 },
             )
@@ -80,7 +80,7 @@ impl Helm<'_> {
                 json!({
                     "name": "daskhub", "namespace": "daskhub", "revision": r.revision.to_string(),
                     "updated": r.updated.format("%Y-%m-%d %H:%M:%S%.9f +0000 UTC").to_string(),
-                    "status": r.status, "chart": format!("daskhub-{}", r.chart_version),
+                    "status": r.status, "chart": format!("{}-{}", r.chart, r.chart_version),
                     "app_version": chart::app_version(&r.chart_version)
                 })
             })
@@ -92,8 +92,8 @@ impl Helm<'_> {
                 "NAME\tNAMESPACE\tREVISION\tUPDATED\tSTATUS\tCHART\tAPP VERSION\n".to_owned(),
                 |text, r| {
                     format!(
-                        "{text}daskhub\tdaskhub\t{}\t{}\t{}\tdaskhub-{}\n",
-                        r.revision, r.updated, r.status, r.chart_version
+                        "{text}daskhub\tdaskhub\t{}\t{}\t{}\t{}-{}\n",
+                        r.revision, r.updated, r.status, r.chart, r.chart_version
                     )
                 },
             )
@@ -139,7 +139,7 @@ impl Helm<'_> {
             }
             "values" => format!("USER-SUPPLIED VALUES:\n{}\n", r.values),
             "metadata" => json!({
-                "name": "daskhub", "chart": "daskhub", "version": r.chart_version,
+                "name": "daskhub", "chart": r.chart, "version": r.chart_version,
                 "appVersion": chart::app_version(&r.chart_version), "namespace": "daskhub",
                 "revision": r.revision, "status": r.status, "deployedAt": r.updated.to_rfc3339()
             })
@@ -154,14 +154,16 @@ impl Helm<'_> {
         0
     }
 
-    async fn show(&mut self, args: &Arguments) -> u8 {
-        let version = match self.find_chart(args) {
-            Ok(version) => version,
+    async fn show(&mut self, args: &Arguments, call: &Call) -> u8 {
+        let found = match self.find_chart(args, call) {
+            Ok(found) => found,
             Err(text) => return self.fail(&text).await,
         };
         let text = match args.word(1) {
-            "crds" => chart::crds(version),
-            "chart" => chart_yaml(version),
+            // They lie in the sub-charts; of those that are missing helm shows nothing.
+            "crds" if found.missing.is_empty() => chart::crds(&found.version),
+            "crds" => String::new(),
+            "chart" => found.yaml,
             _ => {
                 return self
                     .fail("Error: this simulation knows show crds and show chart\n")
@@ -172,13 +174,13 @@ impl Helm<'_> {
         0
     }
 
-    async fn pull(&mut self, args: &Arguments) -> u8 {
-        let version = match self.find_chart(args) {
-            Ok(version) => version,
+    async fn pull(&mut self, args: &Arguments, call: &Call) -> u8 {
+        let found = match self.find_chart(args, call) {
+            Ok(found) => found,
             Err(text) => return self.fail(&text).await,
         };
         let folder = args.get("untardir").unwrap_or(".").to_owned();
-        let mut files = vec![("daskhub/Chart.yaml".to_owned(), chart_yaml(version))];
+        let mut files = vec![("daskhub/Chart.yaml".to_owned(), found.yaml)];
         for part in ["jupyterhub", "dask-gateway"] {
             let schema = chart::schema(part).unwrap_or_default();
             let path = format!("daskhub/charts/{part}/values.schema.json");
@@ -190,12 +192,4 @@ impl Helm<'_> {
         }
         0
     }
-}
-
-fn chart_yaml(version: &str) -> String {
-    let (jupyterhub, _, gateway) = chart::parts_of(version);
-    let app = chart::app_version(version);
-    format!(
-        "apiVersion: v2\nappVersion: {app}\nname: daskhub\nversion: {version}\ndependencies:\n- name: jupyterhub\n  version: {jupyterhub}\n- name: dask-gateway\n  version: {gateway}\n"
-    )
 }

@@ -23,6 +23,7 @@ mod files;
 mod held;
 mod helm;
 mod helm_ask;
+mod helm_chart;
 mod history;
 mod hub;
 mod hub_api;

@@ -17,6 +17,9 @@ use super::protocol::{Call, Order, SOCKET};
 /// Files larger than this are not looked at.
 const FILE_LIMIT: u64 = 4 * 1024 * 1024;
 
+/// helm's list of repositories, unless it is told another.
+const REPOSITORIES: &str = "/root/.config/helm/repositories.yaml";
+
 /// Runs the program whose name is the first argument's last part.
 pub fn main() -> ExitCode {
     let mut args = std::env::args();
@@ -58,7 +61,13 @@ async fn run(program: String, args: Vec<String>) -> anyhow::Result<u8> {
         {
             files.insert(path, content);
         }
+        if Path::new(word).is_dir() {
+            look_into(word, &mut files).await?;
+        }
     }
+    let list = std::env::var("HELM_REPOSITORY_CONFIG");
+    let list = list.unwrap_or_else(|_not_set| REPOSITORIES.to_owned());
+    let known = read_file(&list).await?.unwrap_or_default();
     let stream = UnixStream::connect(SOCKET)
         .await
         .context("reach the sandbox")?;
@@ -67,6 +76,7 @@ async fn run(program: String, args: Vec<String>) -> anyhow::Result<u8> {
         program,
         args,
         files,
+        repositories: (list, known),
     })?;
     call.push(b'\n');
     writer.write_all(&call).await?;
@@ -81,9 +91,39 @@ async fn run(program: String, args: Vec<String>) -> anyhow::Result<u8> {
             Order::Out(text) => say(&mut std::io::stdout(), &text),
             Order::Err(text) => say(&mut std::io::stderr(), &text),
             Order::Write { path, content } => write_file(Path::new(&path), &content)?,
+            Order::Pack { path, files } => pack(Path::new(&path), &files).await?,
             Order::Exit(code) => return Ok(code),
         }
     }
+}
+
+/// What helm looks at in the folder of a chart.
+async fn look_into(folder: &str, files: &mut BTreeMap<String, String>) -> anyhow::Result<()> {
+    for name in ["Chart.yaml", "Chart.lock"] {
+        let path = format!("{folder}/{name}");
+        if let Some(content) = read_file(&path).await? {
+            files.insert(path, content);
+        }
+    }
+    let charts = format!("{folder}/charts");
+    if let Ok(entries) = std::fs::read_dir(&charts) {
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        files.insert(charts, names.collect::<Vec<_>>().join("\n"));
+    }
+    Ok(())
+}
+
+/// Writes files into an archive.
+async fn pack(path: &Path, files: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    let beside = path.with_extension("parts");
+    for (name, content) in files {
+        write_file(&beside.join(name), content)?;
+    }
+    let mut tar = tokio::process::Command::new("tar");
+    tar.arg("-czf").arg(path).arg("-C").arg(&beside).arg(".");
+    let status = tar.status().await.context("run tar")?;
+    anyhow::ensure!(status.success(), "tar ended with {status}");
+    std::fs::remove_dir_all(&beside).context("remove what was packed")
 }
 
 async fn read_file(path: &str) -> anyhow::Result<Option<String>> {

@@ -23,8 +23,11 @@ pub(super) struct Call {
     pub(super) program: String,
     /// Its arguments.
     pub(super) args: Vec<String>,
-    /// The content of each argument that is a file.
+    /// The content of each argument that is a file; of one that is a folder its `Chart.yaml`,
+    /// `Chart.lock` and, below `charts`, the names there, one a line.
     pub(super) files: BTreeMap<String, String>,
+    /// helm's list of repositories: where it is, and what stands in it.
+    pub(super) repositories: (String, String),
 }
 
 /// What the program is to do.
@@ -37,6 +40,11 @@ pub(super) enum Order {
     Err(String),
     /// Write this file.
     Write { path: String, content: String },
+    /// Pack these files into an archive as helm does.
+    Pack {
+        path: String,
+        files: BTreeMap<String, String>,
+    },
     /// End with this status.
     Exit(u8),
 }

@@ -262,6 +262,9 @@ pub struct Revision {
     pub revision: u32,
     /// helm's word for its state.
     pub status: String,
+    /// Name of the chart.
+    #[serde(default = "usual_chart")]
+    pub chart: String,
     /// Version of the chart.
     pub chart_version: String,
     /// helm's description.
@@ -270,6 +273,11 @@ pub struct Revision {
     pub updated: DateTime<Utc>,
     /// The values, as the text that was sent.
     pub values: String,
+}
+
+/// The chart of releases that were saved without its name.
+fn usual_chart() -> String {
+    super::chart::NAME.to_owned()
 }
 
 /// How the pods of DaskHub are.
