@@ -183,7 +183,10 @@ fn bounds_problem(option: &OptionSpec) -> Option<String> {
         | OptionKind::Pattern
         | OptionKind::File
         | OptionKind::NodeName
-        | OptionKind::PodName => (bounds != (None, None))
+        | OptionKind::PodName
+        | OptionKind::RepositoryUrl
+        | OptionKind::ChartName
+        | OptionKind::ChartFolder => (bounds != (None, None))
             .then(|| "only numbers and texts have `min` and `max`".to_owned()),
     }
 }

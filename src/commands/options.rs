@@ -14,6 +14,7 @@ use super::{
     value::{OptionValue, Options, RawValue},
 };
 use crate::domain::{
+    chart::{ChartFolder, ChartName, RepositoryUrl},
     clues::NodeName,
     dns::public_address,
     email::is_email,
@@ -165,6 +166,15 @@ pub fn parse_value(spec: &OptionSpec, raw: &RawValue) -> Result<OptionValue, Str
             .map_err(|error| error.to_string()),
         OptionKind::PodName => PodName::parse(&text)
             .map(OptionValue::PodName)
+            .map_err(|error| error.to_string()),
+        OptionKind::RepositoryUrl => RepositoryUrl::parse(&text)
+            .map(|url| OptionValue::Text(url.into()))
+            .map_err(|error| error.to_string()),
+        OptionKind::ChartName => ChartName::parse(&text)
+            .map(|name| OptionValue::Text(name.into()))
+            .map_err(|error| error.to_string()),
+        OptionKind::ChartFolder => ChartFolder::parse(&text)
+            .map(|folder| OptionValue::Text(folder.into()))
             .map_err(|error| error.to_string()),
     }
 }
@@ -448,6 +458,9 @@ mod tests {
             (OptionKind::Word, "cesnet"),
             (OptionKind::Word, "dns set-secret"),
             (OptionKind::Operation, "0a1b2c3d"),
+            (OptionKind::RepositoryUrl, "https://helm.dask.org"),
+            (OptionKind::ChartName, "daskhub"),
+            (OptionKind::ChartFolder, "/opt/daskhub"),
         ] {
             assert!(accepts(kind, text), "{kind:?} refused {text:?}");
         }
@@ -473,6 +486,9 @@ mod tests {
             OptionKind::SiteImage,
             OptionKind::Word,
             OptionKind::Operation,
+            OptionKind::RepositoryUrl,
+            OptionKind::ChartName,
+            OptionKind::ChartFolder,
         ];
         let long = "a".repeat(30_000);
         for text in [

@@ -29,7 +29,8 @@ const MAX_TIME: Duration = Duration::from_hours(2);
 
 /// The kinds whose values may be arguments, for people.
 const ARGUMENT_KINDS: &str = "cluster-name, host-name, public-address, node-name, pod-name, integer, \
-    boolean, choice, word, image, tag, site-image, version, size, duration, date, time, operation";
+    boolean, choice, word, image, tag, site-image, version, size, duration, date, time, operation, \
+    repository-url, chart-name, chart-folder";
 
 /// A step of a runbook, as its file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,7 +261,10 @@ fn option_problem(option: &OptionSpec) -> Option<String> {
         | OptionKind::Operation
         | OptionKind::Duration
         | OptionKind::NodeName
-        | OptionKind::PodName => false,
+        | OptionKind::PodName
+        | OptionKind::RepositoryUrl
+        | OptionKind::ChartName
+        | OptionKind::ChartFolder => false,
     };
     may_begin_with_a_dash.then(|| {
         format!("the option `{name}` can't be an argument: its value may begin with a dash, which a program reads as an option of its own; let `min` be 0 or more, and no choice begin with a dash")

@@ -93,6 +93,8 @@ pub enum Complete {
     SiteImages,
     /// The chart versions of the configuration.
     ChartVersions,
+    /// Tags of the image in `image`, or of the one that the cluster in `name` has.
+    ImageTags,
     /// The commands of this catalogue.
     Commands,
     /// Places in the values of the cluster that the option `name` names.
@@ -124,6 +126,7 @@ impl FromStr for Complete {
             "credentials" => Ok(Self::Credentials),
             "site-images" => Ok(Self::SiteImages),
             "chart-versions" => Ok(Self::ChartVersions),
+            "image-tags" => Ok(Self::ImageTags),
             "commands" => Ok(Self::Commands),
             "nodes" => Ok(Self::Nodes),
             "values-paths" => Ok(Self::ValuesPaths),
@@ -201,6 +204,12 @@ pub enum OptionKind {
     NodeName,
     /// The name of a pod.
     PodName,
+    /// The address of a chart repository, `https` only.
+    RepositoryUrl,
+    /// The name of a chart.
+    ChartName,
+    /// A folder on a front end that a chart may lie in, by its whole path.
+    ChartFolder,
     /// A file that is attached.
     File,
 }
@@ -231,7 +240,10 @@ impl OptionKind {
             | Self::Duration
             | Self::Pattern
             | Self::NodeName
-            | Self::PodName => WireType::Text,
+            | Self::PodName
+            | Self::RepositoryUrl
+            | Self::ChartName
+            | Self::ChartFolder => WireType::Text,
         }
     }
 }

@@ -171,6 +171,7 @@ pub fn site_of_image(image: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::chart::ChartSource;
     use crate::domain::clues::change::Counts;
     use crate::domain::deploy::{Method, tests::options};
     use crate::domain::values::change::Make;
@@ -275,6 +276,7 @@ mod tests {
                 make: Make::Adopt,
                 to: "b".to_owned(),
                 chart_version: "2024.1.1".to_owned(),
+                chart_source: ChartSource::Configured,
                 reason: "adopted".to_owned(),
             },
         };

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::chart::Chart;
 use crate::domain::ids::{ClusterId, DiscordUserId, OperationId};
 use crate::domain::names::{ClusterName, HostName, InfrastructureId};
 
@@ -111,8 +112,8 @@ pub struct NewRevision {
     pub operation: OperationId,
     /// Helm's number of it.
     pub helm_revision: i32,
-    /// The chart version.
-    pub chart_version: String,
+    /// The chart.
+    pub chart: Chart,
     /// The values, secrets masked.
     pub values_masked: String,
     /// Who asked for it.

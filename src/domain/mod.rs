@@ -9,6 +9,7 @@
 pub mod adoption;
 pub mod alert;
 pub mod approval;
+pub mod chart;
 pub mod clock;
 pub mod clues;
 pub mod cluster;
@@ -20,8 +21,8 @@ pub mod event;
 pub mod front_end;
 pub mod health;
 pub mod ids;
-pub mod links;
 pub mod images;
+pub mod links;
 pub mod lock;
 pub mod log_view;
 pub mod logs;

@@ -333,7 +333,7 @@ fn line(row: &RevisionRow) -> String {
         row.made_at.timestamp(),
         row.made_by,
         row.helm_revision,
-        row.chart_version
+        row.chart
     )
 }
 

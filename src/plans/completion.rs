@@ -1,15 +1,21 @@
 //! What completes while somebody types.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
 use super::Planner;
 use super::values::place::known_places;
 use crate::commands::Complete;
+use crate::domain::chart::Chart;
 use crate::domain::deploy::{DeployOptions, Method};
+use crate::domain::images::dated;
 use crate::domain::yaml;
 use crate::operations::values::text_of;
+
+/// How long who types may wait for a registry.
+const TYPING: Duration = Duration::from_millis(1500);
 
 /// Discord shows no more.
 const SHOWN: usize = 25;
@@ -33,6 +39,7 @@ impl Planner {
             Complete::Credentials => self.services.settings.credential_names(),
             Complete::SiteImages => self.site_images(so_far.get("credential")).await,
             Complete::ChartVersions => self.settings.known_charts.clone(),
+            Complete::ImageTags => self.image_tags(so_far).await,
             Complete::Commands => self
                 .catalogue
                 .commands()
@@ -109,13 +116,51 @@ impl Planner {
             .flatten()
             .and_then(|text| yaml::read(text.expose_secret()).ok())
             .unwrap_or_default();
+        let Ok(source) = self.store.chart_source(&cluster).await else {
+            return Vec::new();
+        };
         let version = cluster.chart_version.clone().unwrap_or_default();
-        let schemas = self.schemas.remembered(&version);
+        let chart = Chart { source, version };
+        let schemas = self.schemas.remembered(&chart);
         if schemas.is_none() {
             // Who types can't wait for a front end; the next letter finds more.
-            self.read_schemas_meanwhile(cluster, version);
+            self.read_schemas_meanwhile(cluster, chart);
         }
         known_places(&tree, &schemas.unwrap_or_default())
+    }
+
+    /// Tags of an image, those with a day first. Who types waits for a registry only once.
+    async fn image_tags(&self, so_far: &BTreeMap<String, String>) -> Vec<String> {
+        let image = match (so_far.get("image"), so_far.get("name")) {
+            (Some(image), _) => Some(image.clone()),
+            (None, Some(name)) => self.image_of(name).await,
+            (None, None) => None,
+        };
+        let Some(image) = image else {
+            return Vec::new();
+        };
+        let registries = &self.services.registries;
+        let tags = match registries.remembered(&image) {
+            Some(tags) => tags,
+            None => match tokio::time::timeout(TYPING, registries.tags(&image)).await {
+                Ok(Ok(tags)) => tags,
+                Ok(Err(_)) | Err(_) => return Vec::new(),
+            },
+        };
+        let dated = dated(&tags);
+        let others = tags.iter().map(String::as_str);
+        let others = others.filter(|tag| !dated.contains(tag));
+        let all = dated.iter().copied().chain(others);
+        all.map(str::to_owned).collect()
+    }
+
+    /// The image of notebooks of a cluster, from the rows.
+    async fn image_of(&self, name: &str) -> Option<String> {
+        let cluster = self.store.cluster_by_name(name).await.ok().flatten()?;
+        let text = text_of(&self.vault, cluster.id, cluster.revision).await;
+        let tree = yaml::read(text.ok().flatten()?.expose_secret()).ok()?;
+        let name = tree.pointer("/jupyterhub/singleuser/image/name");
+        name.and_then(serde_json::Value::as_str).map(str::to_owned)
     }
 
     async fn operations(&self) -> Vec<String> {

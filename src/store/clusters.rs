@@ -394,13 +394,15 @@ impl Store {
         if let Some(number) = known {
             return Ok(number);
         }
+        let source = &new.chart.source;
+        let source = (!source.is_configured()).then(|| serde_json::json!(source));
         let now = self.clock.now();
         let number = sqlx::query_scalar!(
             "update clusters set revision = revision + 1, phase = 'running', chart_version = $2,
                  changed_at = $3
              where id = $1 returning revision",
             cluster.as_uuid(),
-            new.chart_version,
+            new.chart.version,
             now
         )
         .fetch_one(&mut *tx)
@@ -408,13 +410,14 @@ impl Store {
         .map_err(doing("raised a revision"))?;
         sqlx::query!(
             "insert into revisions (cluster_id, number, operation_id, helm_revision, chart_version,
-                                    values_masked, made_by, reason, made_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                                    chart_source, values_masked, made_by, reason, made_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             cluster.as_uuid(),
             number,
             new.operation.as_uuid(),
             new.helm_revision,
-            new.chart_version,
+            new.chart.version,
+            source,
             new.values_masked,
             new.made_by.to_db(),
             new.reason,

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::{Store, StoreError, doing};
+use crate::domain::chart::{Chart, ChartSource};
+use crate::domain::cluster::Cluster;
 use crate::domain::ids::{ClusterId, DiscordUserId, OperationId};
 
 /// One recorded revision.
@@ -14,8 +16,8 @@ pub struct RevisionRow {
     pub operation: Option<OperationId>,
     /// Helm's number of it.
     pub helm_revision: i32,
-    /// The chart version.
-    pub chart_version: String,
+    /// The chart.
+    pub chart: Chart,
     /// The values, secrets masked.
     pub values_masked: String,
     /// Who asked for it.
@@ -24,6 +26,44 @@ pub struct RevisionRow {
     pub reason: String,
     /// When it was recorded.
     pub made_at: DateTime<Utc>,
+}
+
+/// A row as the database has it.
+struct Row {
+    number: i32,
+    operation: Option<OperationId>,
+    helm_revision: i32,
+    chart_version: String,
+    chart_source: Option<serde_json::Value>,
+    values_masked: String,
+    made_by: i64,
+    reason: String,
+    made_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for RevisionRow {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let source = row.chart_source.map(serde_json::from_value).transpose();
+        let source: Option<ChartSource> = source.map_err(|error| StoreError::Unreadable {
+            what: "the chart of a revision",
+            problem: error.to_string(),
+        })?;
+        Ok(Self {
+            number: row.number,
+            operation: row.operation,
+            helm_revision: row.helm_revision,
+            chart: Chart {
+                source: source.unwrap_or_default(),
+                version: row.chart_version,
+            },
+            values_masked: row.values_masked,
+            made_by: DiscordUserId::from_db(row.made_by),
+            reason: row.reason,
+            made_at: row.made_at,
+        })
+    }
 }
 
 impl Store {
@@ -36,9 +76,10 @@ impl Store {
         cluster: ClusterId,
         most: i64,
     ) -> Result<Vec<RevisionRow>, StoreError> {
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            Row,
             r#"select number, operation_id as "operation: OperationId", helm_revision,
-                      chart_version, values_masked, made_by, reason, made_at
+                      chart_version, chart_source, values_masked, made_by, reason, made_at
                from revisions where cluster_id = $1 order by number desc limit $2"#,
             cluster.as_uuid(),
             most
@@ -46,17 +87,7 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .map_err(doing("read the revisions"))?;
-        let rows = rows.into_iter().map(|row| RevisionRow {
-            number: row.number,
-            operation: row.operation,
-            helm_revision: row.helm_revision,
-            chart_version: row.chart_version,
-            values_masked: row.values_masked,
-            made_by: DiscordUserId::from_db(row.made_by),
-            reason: row.reason,
-            made_at: row.made_at,
-        });
-        Ok(rows.collect())
+        rows.into_iter().map(RevisionRow::try_from).collect()
     }
 
     /// One revision of a cluster.
@@ -68,9 +99,10 @@ impl Store {
         cluster: ClusterId,
         number: i32,
     ) -> Result<Option<RevisionRow>, StoreError> {
-        let row = sqlx::query!(
+        let row = sqlx::query_as!(
+            Row,
             r#"select number, operation_id as "operation: OperationId", helm_revision,
-                      chart_version, values_masked, made_by, reason, made_at
+                      chart_version, chart_source, values_masked, made_by, reason, made_at
                from revisions where cluster_id = $1 and number = $2"#,
             cluster.as_uuid(),
             number
@@ -78,16 +110,17 @@ impl Store {
         .fetch_optional(&self.pool)
         .await
         .map_err(doing("read a revision"))?;
-        Ok(row.map(|row| RevisionRow {
-            number: row.number,
-            operation: row.operation,
-            helm_revision: row.helm_revision,
-            chart_version: row.chart_version,
-            values_masked: row.values_masked,
-            made_by: DiscordUserId::from_db(row.made_by),
-            reason: row.reason,
-            made_at: row.made_at,
-        }))
+        row.map(RevisionRow::try_from).transpose()
+    }
+
+    /// Where the chart of a cluster's newest revision comes from; the configured place if there is
+    /// none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn chart_source(&self, cluster: &Cluster) -> Result<ChartSource, StoreError> {
+        let row = self.revision(cluster.id, cluster.revision).await?;
+        Ok(row.map(|row| row.chart.source).unwrap_or_default())
     }
 
     /// Takes the revision of an operation away, if it is the newest, so that the one before is.

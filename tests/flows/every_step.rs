@@ -183,7 +183,7 @@ fn in_one_line(command: &str, name: &str) -> Option<String> {
     let day = Clock::system().now().date_naive() + Days::new(30);
     let options = match command {
         "values adopt" => String::new(),
-        "values chart" => "version:2023.1.0".to_owned(),
+        "values chart" => "version:2023.1.0 repository:https://charts.example.org".to_owned(),
         "checkin set-host" => format!("host:{}", other_host(name)),
         "dns update" => "address:147.251.9.9".to_owned(),
         "event plan" => format!("start:\"{day} 09:00\" end:\"{day} 17:00\" people:9"),
@@ -467,9 +467,11 @@ fn values(scene: &Scene) -> BTreeMap<String, Option<(String, String)>> {
     .collect()
 }
 
-/// The clusters that are there, with their phases.
+/// The clusters that are there, with their phases and where their charts come from.
 async fn clusters(scene: &Scene) -> Vec<String> {
-    let sql = "select name || ' ' || phase from clusters where phase <> 'removed' order by name";
+    let sql = "select concat_ws(' ', name, phase, chart_source) from clusters
+               left join revisions on cluster_id = id and number = revision
+               where phase <> 'removed' order by name";
     sqlx::query_scalar(sql)
         .fetch_all(&scene.pool)
         .await

@@ -8,6 +8,7 @@ mod alert_kinds;
 mod alert_pairs;
 mod alerts;
 mod causes;
+mod charts;
 mod crash;
 mod days;
 mod deploy;
@@ -19,6 +20,7 @@ mod every_command;
 mod every_step;
 mod failures;
 mod flavor;
+mod images;
 mod inventory;
 mod kill;
 #[path = "../week/live.rs"]

@@ -11,7 +11,9 @@ use sandbox::faults::{Fault, On};
 use sandbox::frontend::{FrontEnds, FrontEndsOptions, HelmFault};
 use sandbox::machines::{MachineRequest, Machines};
 
-use crate::world::{HOST, INFRASTRUCTURE, VERSION, World, install, run_id, until_over, values};
+use crate::world::{
+    HOST, INFRASTRUCTURE, VERSION, World, chart, install, run_id, until_over, values,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kubernetes_api_is_read_through_ssh() {
@@ -45,7 +47,7 @@ async fn the_kubernetes_api_is_read_through_ssh() {
     assert_eq!(kubernetes.pod_count("daskhub").await.unwrap(), 7);
     world.front_ends.fail_helm(&HelmFault::NotReady, 1);
     let run = run_id();
-    helm.start_or_attach(&run, VERSION, &values())
+    helm.start_or_attach(&run, &chart(VERSION), &values())
         .await
         .unwrap();
     until_over(&helm, &run).await;

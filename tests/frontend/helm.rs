@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use pangeo_bot::domain::ids::OperationId;
 use pangeo_bot::services::helm::{
-    Helm, HelmFailure, HelmRun, Recovery, ReleaseStatus, RunId, Start,
+    ChartSchema, Helm, HelmFailure, HelmRun, Recovery, ReleaseStatus, RunId, Start,
 };
 use sandbox::frontend::HelmFault;
 use secrecy::SecretString;
 
 use crate::world::{
-    INFRASTRUCTURE, VALUES, VERSION, World, eventually, install, run_id, until_over, values,
+    INFRASTRUCTURE, VALUES, VERSION, World, chart, eventually, install, run_id, until_over, values,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,7 +20,7 @@ async fn a_release_is_installed_and_upgraded() {
     let helm = Helm::new(&frontend, &world.settings);
     assert_eq!(helm.release().await.unwrap(), None);
     assert_eq!(helm.history().await.unwrap(), []);
-    helm.dry_run(VERSION, &values()).await.unwrap();
+    helm.dry_run(&chart(VERSION), &values()).await.unwrap();
     assert_eq!(helm.history().await.unwrap(), []);
     let run = install(&helm).await;
     let release = helm.release().await.unwrap().unwrap();
@@ -52,7 +52,7 @@ async fn helm_outlives_the_connection_and_is_found_again() {
     let frontend = world.connect().await;
     let helm = Helm::new(&frontend, &world.settings);
     let run = run_id();
-    helm.start_or_attach(&run, VERSION, &values())
+    helm.start_or_attach(&run, &chart(VERSION), &values())
         .await
         .unwrap();
     eventually("helm runs", || {
@@ -66,7 +66,7 @@ async fn helm_outlives_the_connection_and_is_found_again() {
     let frontend = world.connect().await;
     let helm = Helm::new(&frontend, &world.settings);
     assert_eq!(
-        helm.start_or_attach(&run, VERSION, &values())
+        helm.start_or_attach(&run, &chart(VERSION), &values())
             .await
             .unwrap(),
         Start::Attached
@@ -77,7 +77,7 @@ async fn helm_outlives_the_connection_and_is_found_again() {
     assert_eq!(world.front_ends.helm_runs(INFRASTRUCTURE), 1);
     // Started once more after its end: nothing new, and no values are left.
     assert_eq!(
-        helm.start_or_attach(&run, VERSION, &values())
+        helm.start_or_attach(&run, &chart(VERSION), &values())
             .await
             .unwrap(),
         Start::Attached
@@ -100,10 +100,10 @@ async fn two_starters_make_one_helm() {
     );
     for round in 1..=5 {
         let run = RunId::new(OperationId::new(), 1);
-        let values = values();
+        let (values, chart) = (values(), chart(VERSION));
         let (a, b) = tokio::join!(
-            first.start_or_attach(&run, VERSION, &values),
-            second.start_or_attach(&run, VERSION, &values)
+            first.start_or_attach(&run, &chart, &values),
+            second.start_or_attach(&run, &chart, &values)
         );
         let starts = [a.unwrap(), b.unwrap()];
         assert_eq!(
@@ -129,7 +129,7 @@ async fn a_killed_helm_is_recovered_only_when_it_is_gone() {
     let helm = Helm::new(&frontend, &world.settings);
     world.front_ends.fail_helm(&HelmFault::Hang, 1);
     let run = run_id();
-    helm.start_or_attach(&run, VERSION, &values())
+    helm.start_or_attach(&run, &chart(VERSION), &values())
         .await
         .unwrap();
     eventually("helm runs", || {
@@ -154,14 +154,14 @@ async fn a_killed_helm_is_recovered_only_when_it_is_gone() {
     let (end, _) = until_over(&helm, &run).await;
     assert!(matches!(end, HelmRun::Ended { code: 137, .. }), "{end:?}");
     // Everything is refused as long as the lock is there.
-    let refused = helm.dry_run(VERSION, &values()).await.unwrap_err();
+    let refused = helm.dry_run(&chart(VERSION), &values()).await.unwrap_err();
     assert_eq!(refused.failure(), Some(HelmFailure::AnotherInProgress));
     assert_eq!(helm.recover().await.unwrap(), Recovery::Uninstalled);
     assert_eq!(helm.recover().await.unwrap(), Recovery::NotNeeded);
     install(&helm).await;
     world.front_ends.fail_helm(&HelmFault::Hang, 1);
     let run = run_id();
-    helm.start_or_attach(&run, VERSION, &values())
+    helm.start_or_attach(&run, &chart(VERSION), &values())
         .await
         .unwrap();
     eventually("helm runs", || {
@@ -192,7 +192,7 @@ async fn a_supervisor_that_dies_with_helm_is_told() {
     let helm = Helm::new(&frontend, &world.settings);
     world.front_ends.fail_helm(&HelmFault::Hang, 1);
     let run = run_id();
-    helm.start_or_attach(&run, VERSION, &values())
+    helm.start_or_attach(&run, &chart(VERSION), &values())
         .await
         .unwrap();
     eventually("helm runs", || {
@@ -224,7 +224,7 @@ async fn a_supervisor_that_dies_with_helm_is_told() {
             "{age}: {answer:?}"
         );
         assert_eq!(
-            helm.start_or_attach(&run, VERSION, &values())
+            helm.start_or_attach(&run, &chart(VERSION), &values())
                 .await
                 .unwrap(),
             Start::Attached
@@ -241,7 +241,7 @@ async fn a_stopped_helm_leaves_a_release_that_can_be_upgraded() {
     let helm = Helm::new(&frontend, &world.settings);
     world.front_ends.fail_helm(&HelmFault::Hang, 1);
     let run = run_id();
-    helm.start_or_attach(&run, VERSION, &values())
+    helm.start_or_attach(&run, &chart(VERSION), &values())
         .await
         .unwrap();
     eventually("helm runs", || {
@@ -282,7 +282,7 @@ async fn failures_of_helm_are_told_apart() {
     ] {
         world.front_ends.fail_helm(&fault, 1);
         let run = run_id();
-        helm.start_or_attach(&run, VERSION, &values())
+        helm.start_or_attach(&run, &chart(VERSION), &values())
             .await
             .unwrap();
         let (end, log) = until_over(&helm, &run).await;
@@ -292,14 +292,14 @@ async fn failures_of_helm_are_told_apart() {
         );
         assert_eq!(HelmFailure::read(&log), failure, "{log}");
     }
-    let unknown = helm.dry_run("9.9.9", &values()).await.unwrap_err();
+    let unknown = helm.dry_run(&chart("9.9.9"), &values()).await.unwrap_err();
     assert_eq!(
         unknown.failure(),
         Some(HelmFailure::ChartNotFound),
         "{unknown}"
     );
     let bad = SecretString::from("jupyterhub:\n  proxy:\n    secretTokn: hush-hush\n");
-    let refused = helm.dry_run(VERSION, &bad).await.unwrap_err();
+    let refused = helm.dry_run(&chart(VERSION), &bad).await.unwrap_err();
     assert_eq!(refused.failure(), Some(HelmFailure::ValuesRefused));
     assert!(
         refused.to_string().contains("secretTokn is not allowed"),
@@ -313,24 +313,27 @@ async fn the_chart_shows_its_schemas_and_definitions() {
     let world = World::start().await;
     let frontend = world.connect().await;
     let helm = Helm::new(&frontend, &world.settings);
-    let schemas = helm.chart_schemas(VERSION).await.unwrap();
-    let names: Vec<_> = schemas.iter().map(|schema| schema.chart.as_str()).collect();
+    let schemas = helm.chart_schemas(&chart(VERSION)).await.unwrap();
+    let names: Vec<_> = schemas.iter().map(ChartSchema::name).collect();
     assert_eq!(names, ["dask-gateway", "jupyterhub"]);
     assert_eq!(schemas[1].schema["properties"]["proxy"]["type"], "object");
     install(&helm).await;
-    assert!(!helm.crds_differ(VERSION).await.unwrap());
-    let missing = helm.dry_run("2024.1.1", &values()).await.unwrap_err();
+    assert!(!helm.crds_differ(&chart(VERSION)).await.unwrap());
+    let missing = helm
+        .dry_run(&chart("2024.1.1"), &values())
+        .await
+        .unwrap_err();
     assert_eq!(
         missing.failure(),
         Some(HelmFailure::CrdsMissing),
         "{missing}"
     );
-    assert!(helm.crds_differ("2024.1.1").await.unwrap());
-    let applied = helm.apply_crds("2024.1.1").await.unwrap();
+    assert!(helm.crds_differ(&chart("2024.1.1")).await.unwrap());
+    let applied = helm.apply_crds(&chart("2024.1.1")).await.unwrap();
     assert!(
         applied.contains(&"ingressroutes.traefik.io".to_owned()),
         "{applied:?}"
     );
-    assert!(!helm.crds_differ("2024.1.1").await.unwrap());
-    helm.dry_run("2024.1.1", &values()).await.unwrap();
+    assert!(!helm.crds_differ(&chart("2024.1.1")).await.unwrap());
+    helm.dry_run(&chart("2024.1.1"), &values()).await.unwrap();
 }

@@ -8,7 +8,7 @@ use sandbox::frontend::SshDoor;
 use secrecy::SecretString;
 use serde_json::json;
 
-use crate::world::{INFRASTRUCTURE, VERSION, World, run_id, values};
+use crate::world::{INFRASTRUCTURE, VERSION, World, chart, run_id, values};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_give_their_output_and_status() {
@@ -151,7 +151,7 @@ async fn a_full_disk_is_told_and_keeps_the_old_file() {
     );
     let helm = Helm::new(&frontend, &world.settings);
     assert!(
-        helm.start_or_attach(&run_id(), VERSION, &values())
+        helm.start_or_attach(&run_id(), &chart(VERSION), &values())
             .await
             .is_err()
     );

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pangeo_bot::domain::chart::Chart;
 use pangeo_bot::domain::ids::OperationId;
 use pangeo_bot::domain::names::HostName;
 use pangeo_bot::services::frontend::{Frontend, FrontendAccess, FrontendClient};
@@ -17,6 +18,11 @@ use serde_json::json;
 pub(crate) const INFRASTRUCTURE: &str = "a1";
 pub(crate) const HOST: &str = "geo.vm.fedcloud.eu";
 pub(crate) const VERSION: &str = "2022.8.2";
+
+/// A version of the configured chart.
+pub(crate) fn chart(version: &str) -> Chart {
+    Chart::configured(version)
+}
 
 pub(crate) const VALUES: &str = "dask-gateway:\n  gateway:\n    auth:\n      type: jupyterhub\n\
     jupyterhub:\n  proxy:\n    secretToken: c0ffee\n  ingress:\n    enabled: true\n    hosts:\n    - geo.vm.fedcloud.eu\n";
@@ -154,7 +160,7 @@ pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
 pub(crate) async fn install(helm: &Helm<'_>) -> RunId {
     let run = run_id();
     assert_eq!(
-        helm.start_or_attach(&run, VERSION, &values())
+        helm.start_or_attach(&run, &chart(VERSION), &values())
             .await
             .unwrap(),
         Start::Started

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
 use super::text::Edit;
+use crate::domain::chart::{Chart, ChartSource};
 use crate::domain::names::HostName;
 
 /// The longest reason, in characters.
@@ -57,8 +58,21 @@ pub struct ValuesChange {
     pub to: String,
     /// The chart version that is installed.
     pub chart_version: String,
+    /// Where the chart comes from.
+    #[serde(default, skip_serializing_if = "ChartSource::is_configured")]
+    pub chart_source: ChartSource,
     /// Why, for the history.
     pub reason: String,
+}
+
+impl ValuesChange {
+    /// The chart that is installed.
+    pub fn chart(&self) -> Chart {
+        Chart {
+            source: self.chart_source.clone(),
+            version: self.chart_version.clone(),
+        }
+    }
 }
 
 /// The digest of a text of values: 64 hexadecimal digits of SHA-256.
@@ -142,6 +156,7 @@ mod tests {
             make: Make::Revision { number: 1 },
             to: "t".to_owned(),
             chart_version: "2024.1.1".to_owned(),
+            chart_source: ChartSource::Configured,
             reason: "course".to_owned(),
         };
         let stored = serde_json::to_value(&change).unwrap();

@@ -150,7 +150,7 @@ pub(super) async fn run_helm(
     let run = RunId::new(context.operation.id, at.round);
     let wanted = values_text(context).await?;
     context.still_ours().await?;
-    helm.start_or_attach(&run, &wanted.chart_version, &wanted.text)
+    helm.start_or_attach(&run, &wanted.chart, &wanted.text)
         .await
         .map_err(of_helm)?;
     follow(context, helm, &run, at).await
@@ -172,9 +172,9 @@ async fn prepare(context: &StepContext<'_>, helm: &Helm<'_>) -> Result<(), StepE
         }
     }
     let wanted = values_text(context).await?;
-    let version = &wanted.chart_version;
-    if helm.crds_differ(version).await.map_err(of_helm)? {
-        let applied = helm.apply_crds(version).await.map_err(of_helm)?;
+    let chart = &wanted.chart;
+    if helm.crds_differ(chart).await.map_err(of_helm)? {
+        let applied = helm.apply_crds(chart).await.map_err(of_helm)?;
         context
             .log(&format!("applied the chart's CRDs: {}", applied.join(", ")))
             .await?;
@@ -182,7 +182,7 @@ async fn prepare(context: &StepContext<'_>, helm: &Helm<'_>) -> Result<(), StepE
     context
         .note("asks the API server whether it accepts the values")
         .await?;
-    helm.dry_run(version, &wanted.text).await.map_err(of_helm)?;
+    helm.dry_run(chart, &wanted.text).await.map_err(of_helm)?;
     context
         .log("the API server accepts the values (--dry-run=server)")
         .await

@@ -8,10 +8,8 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::render_values::values_of;
 use super::values_text::values_text;
 use crate::domain::cluster::NewRevision;
-use crate::domain::deploy::Method;
 use crate::domain::values::change::ValuesChange;
 use crate::domain::values::secrets::masked;
 use crate::operations::start::DEPLOY_COMMAND;
@@ -89,22 +87,18 @@ async fn record(context: &StepContext<'_>) -> Result<i32, StepError> {
     let installed: Installed = installer
         .and_then(|name| context.output_of(name).ok())
         .unwrap_or_default();
-    let by_tosca = context.operation.command == DEPLOY_COMMAND
-        && context.deploy_options()?.method == Method::Tosca;
     let wanted = values_text(context).await?;
-    let values_masked = if by_tosca {
-        let options = context.deploy_options()?;
-        values_of(context, &options).masked().unwrap_or_default()
-    } else {
-        let name = values_name(context.cluster.revision + 1);
-        let owner = context.cluster_secrets();
-        context.vault.put(&owner, &name, &wanted.text).await?;
-        masked(wanted.text.expose_secret()).unwrap_or_default()
-    };
+    let by_others = wanted
+        .installed
+        .and_then(|number| i32::try_from(number).ok());
+    let name = values_name(context.cluster.revision + 1);
+    let owner = context.cluster_secrets();
+    context.vault.put(&owner, &name, &wanted.text).await?;
+    let values_masked = masked(wanted.text.expose_secret()).unwrap_or_default();
     let revision = NewRevision {
         operation: context.operation.id,
-        helm_revision: installed.helm_revision,
-        chart_version: wanted.chart_version,
+        helm_revision: by_others.unwrap_or(installed.helm_revision),
+        chart: wanted.chart,
         values_masked,
         made_by: context.operation.requester,
         reason: wanted.reason,

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use crate::domain::chart::Chart;
 use crate::domain::deploy::{Auth, DeployOptions};
 use crate::domain::values::{DaskhubValues, ValuesSecrets, generate_token};
 use crate::operations::values::of_helm;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
-use crate::services::helm::Helm;
+use crate::services::helm::{ChartSchema, Helm};
 use crate::store::vault::{CLIENT_ID, CLIENT_SECRET, GATEWAY_TOKEN, PROXY_TOKEN};
 
 /// How many violations of the schema are told.
@@ -37,24 +38,23 @@ impl Step for RenderValues {
             .await?;
         let helm = Helm::new(&frontend, &context.services.settings.helm);
         let schemas = helm
-            .chart_schemas(&options.chart_version)
+            .chart_schemas(&Chart::configured(&options.chart_version))
             .await
             .map_err(of_helm)?;
         for chart in &schemas {
-            let part = document.get(&chart.chart).unwrap_or(&document);
-            let violations = violations(&chart.schema, part);
+            let violations = violations(&chart.schema, chart.part_of(&document));
             if !violations.is_empty() {
                 return Err(StepError::fatal(
                     format!(
                         "the values do not fit the schema of `{}`: {}",
-                        chart.chart,
+                        chart.name(),
                         violations.join("; ")
                     ),
                     "undo, then deploy with another chart version, or tell whoever runs the bot",
                 ));
             }
         }
-        let checked: Vec<&str> = schemas.iter().map(|schema| schema.chart.as_str()).collect();
+        let checked: Vec<&str> = schemas.iter().map(ChartSchema::name).collect();
         let checked = if checked.is_empty() {
             "the chart brings no schema to check them".to_owned()
         } else {

@@ -8,7 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::render_values::rendered;
+use crate::domain::chart::Chart;
+use crate::domain::deploy::{DeployOptions, Method};
 use crate::domain::values::change::{Make, ValuesChange, digest_of_text};
+use crate::domain::yaml;
 use crate::operations::start::{DEPLOY_COMMAND, brings_cluster};
 use crate::operations::values::{MakeError, kept_for, live, make_text, text_of};
 use crate::operations::{StepContext, StepError};
@@ -17,23 +20,27 @@ use crate::operations::{StepContext, StepError};
 pub(super) struct ValuesText {
     /// The values, **with secrets**.
     pub(super) text: SecretString,
-    /// The chart version.
-    pub(super) chart_version: String,
+    /// The chart.
+    pub(super) chart: Chart,
     /// Why, for the history.
     pub(super) reason: String,
+    /// Helm's number of what another system installed.
+    pub(super) installed: Option<u32>,
 }
 
 /// What helm is given by this operation.
 pub(super) async fn values_text(context: &StepContext<'_>) -> Result<ValuesText, StepError> {
     if context.operation.command == DEPLOY_COMMAND {
         let options = context.deploy_options()?;
-        return Ok(ValuesText {
-            text: rendered(context).await?,
-            chart_version: options.chart_version,
-            reason: options
-                .purpose
-                .unwrap_or_else(|| context.operation.command.clone()),
-        });
+        return match options.method {
+            Method::Helm => Ok(ValuesText {
+                text: rendered(context).await?,
+                chart: Chart::configured(&options.chart_version),
+                reason: reason(context, options),
+                installed: None,
+            }),
+            Method::Tosca => installed_by_im(context, options).await,
+        };
     }
     let change: ValuesChange = context.options()?;
     let (vault, cluster) = (context.vault, context.cluster.id);
@@ -55,9 +62,33 @@ pub(super) async fn values_text(context: &StepContext<'_>) -> Result<ValuesText,
     }
     Ok(ValuesText {
         text,
-        chart_version: change.chart_version,
+        chart: change.chart(),
         reason: change.reason,
+        installed: None,
     })
+}
+
+/// What IM installed by its template: the values are those that helm has.
+async fn installed_by_im(
+    context: &StepContext<'_>,
+    options: DeployOptions,
+) -> Result<ValuesText, StepError> {
+    let live = live(context.services, context.vault, context.cluster).await?;
+    let text = yaml::write(&live.tree).map_err(|error| of_make(error.into()))?;
+    let version = live
+        .release
+        .version_of(&context.services.settings.helm.chart);
+    Ok(ValuesText {
+        text: text.into(),
+        chart: Chart::configured(version.unwrap_or(&options.chart_version)),
+        reason: reason(context, options),
+        installed: Some(live.release.revision),
+    })
+}
+
+fn reason(context: &StepContext<'_>, options: DeployOptions) -> String {
+    let purpose = options.purpose;
+    purpose.unwrap_or_else(|| context.operation.command.clone())
 }
 
 /// Somebody was quicker.

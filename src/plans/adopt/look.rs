@@ -366,10 +366,17 @@ impl Planner {
         Ok(missed.into_iter().collect())
     }
 
-    /// The version of the chart; another chart than ours is said.
+    /// The version of the chart; a chart that is not known to be ours is said.
     fn chart_version(&self, live: &LiveValues, said: &mut Said) -> String {
-        let ours = &self.services.settings.helm.chart;
+        let helm = &self.services.settings.helm;
+        let (ours, known) = (&helm.chart, &self.settings.known_charts);
         if let Some(version) = live.release.version_of(ours) {
+            if !known.iter().any(|one| one == version) && version != self.settings.chart_version {
+                said.warnings.push(format!(
+                    "the bot does not know chart {version}, and helm does not keep where it came from: unless that is {}, say it with `/pangeo values chart` before any other change of values",
+                    helm.repository
+                ));
+            }
             return version.to_owned();
         }
         let chart = &live.release.chart;

@@ -14,6 +14,7 @@ use super::{Draft, PlanError, Planner};
 use crate::commands::Command;
 use crate::commands::value::Options;
 use crate::domain::adoption::{Adoption, Known};
+use crate::domain::chart::ChartSource;
 use crate::domain::deploy::{Auth, DeployOptions};
 use crate::domain::ids::DiscordUserId;
 use crate::domain::names::{ClusterName, HostName, InfrastructureId};
@@ -227,6 +228,8 @@ fn adoption_of(wish: &Wish, found: &Found, text: &SecretString) -> (Adoption, Op
             make: Make::Adopt,
             to: digest_of_text(text.expose_secret()),
             chart_version: found.chart_version.clone(),
+            // helm does not keep it.
+            chart_source: ChartSource::Configured,
             reason: format!("adopted, made by hand: helm revision {helm_revision}"),
         },
     };

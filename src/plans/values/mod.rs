@@ -6,20 +6,26 @@
 //! the chart's schema, and the plan shows the difference with its secrets masked.
 
 pub(super) mod place;
+mod schemas;
+mod source;
 mod typed;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::task::JoinSet;
+
+pub(super) use schemas::Schemas;
 
 use super::{Draft, PlanError, Planner};
 use crate::commands::Command;
 use crate::commands::options::MAX_FILE_BYTES;
 use crate::commands::value::Options;
+use crate::domain::chart::Chart;
 use crate::domain::cluster::Cluster;
+use crate::domain::deploy::NotebookImage;
+use crate::domain::images;
 use crate::domain::names::HostName;
 use crate::domain::plan::{PlanContent, PlanFile};
 use crate::domain::values::change::{
@@ -29,44 +35,20 @@ use crate::domain::values::schema::problems;
 use crate::domain::values::secrets::{is_secret, masked};
 use crate::domain::values::text::{differences, same};
 use crate::domain::yaml;
-use crate::operations::StepError;
-use crate::operations::values::{LIVE_LIMIT, kept_for, live, make_text, of_helm, text_of};
-use crate::services::helm::{ChartSchema, Helm, LiveValues};
-
-/// The schemas of how many chart versions are remembered.
-const SCHEMAS_KEPT: usize = 8;
+use crate::operations::values::{kept_for, live, make_text, text_of};
+use crate::services::helm::{ChartSchema, LiveValues};
 
 /// How many lines of a difference are told in the message; all are in its file.
 const LINES_TOLD: usize = 60;
 
-/// The schemas that were read, by chart version.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Schemas {
-    known: Arc<Mutex<BTreeMap<String, Arc<Vec<ChartSchema>>>>>,
-    /// The one task that reads them for a completion.
-    reading: Arc<Mutex<JoinSet<()>>>,
-}
-
-impl Schemas {
-    /// The schemas of a chart version, if they were read before.
-    pub(super) fn remembered(&self, version: &str) -> Option<Arc<Vec<ChartSchema>>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(version).cloned()
-    }
-
-    fn keep(&self, version: &str, schemas: &Arc<Vec<ChartSchema>>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= SCHEMAS_KEPT {
-            known.clear();
-        }
-        known.insert(version.to_owned(), schemas.clone());
-    }
-}
+/// How long a registry may take to tell all tags of an image.
+const TAGS_LIMIT: Duration = Duration::from_secs(8);
 
 /// What there is before the change.
 pub(super) struct Before {
     cluster: Cluster,
-    chart_version: String,
+    /// The chart that runs.
+    chart: Chart,
     /// The newest revision's text, **with secrets**.
     newest: Option<SecretString>,
     /// The same as a tree.
@@ -80,8 +62,8 @@ pub(super) struct Before {
 /// What a command wants.
 struct Wanted {
     make: Make,
-    /// Another chart version than the one that runs.
-    chart_version: Option<String>,
+    /// Another chart than the one that runs.
+    chart: Option<Chart>,
     summary: String,
     warnings: Vec<String>,
 }
@@ -114,7 +96,7 @@ impl Planner {
             other => match before.drifted() {
                 Some(problem) => Err(vec![problem]),
                 None => match other {
-                    "chart" => chart(&before, options),
+                    "chart" => source::chart(&before, options),
                     "edit" => typed::edit(&before, &over),
                     "image" => typed::image(&before, options),
                     "limits" => typed::limits(&before, options),
@@ -130,10 +112,38 @@ impl Planner {
                 },
             },
         };
-        match wish {
-            Ok(wanted) => self.change(command, options, &before, wanted).await,
-            Err(problems) => Ok(Err(problems)),
+        let wanted = match wish {
+            Ok(wanted) => wanted,
+            Err(problems) => return Ok(Err(problems)),
+        };
+        let mut made = self.change(command, options, &before, wanted).await?;
+        if let Ok(draft) = &mut made
+            && command.path.name == "image"
+            && let Some(image) = typed::image_wanted(&before, options)
+        {
+            self.tell_tags(&image, &mut draft.content).await;
         }
+        Ok(made)
+    }
+
+    /// Tells what the registry of an image has; one that can't be asked is no reason against a plan.
+    async fn tell_tags(&self, image: &NotebookImage, content: &mut PlanContent) {
+        let asked = self.services.registries.tags(&image.name);
+        let line = match tokio::time::timeout(TAGS_LIMIT, asked).await {
+            Ok(Ok(tags)) => {
+                let told = images::told(image, &tags);
+                if !told.is_there {
+                    content.warnings.push(format!(
+                        "the registry has no tag `{}` of `{}`: servers could not start",
+                        image.tag, image.name
+                    ));
+                }
+                told.newer
+            }
+            Ok(Err(error)) => Some(format!("newer tags are not known: {error}")),
+            Err(_elapsed) => Some("newer tags are not known: the registry is slow".to_owned()),
+        };
+        content.estimate.extend(line);
     }
 
     /// The values of a cluster whose host is to be changed, or what is in the way.
@@ -159,7 +169,7 @@ impl Planner {
         let wanted = Wanted {
             summary: format!("Give the hub of `{}` the host `{to}`", before.cluster.name),
             make: Make::Host { from, to },
-            chart_version: None,
+            chart: None,
             warnings: Vec::new(),
         };
         self.change(command, options, before, wanted).await
@@ -192,87 +202,25 @@ impl Planner {
                 )]));
             }
         };
-        let chart = &self.services.settings.helm.chart;
-        let chart_version = match live.release.version_of(chart) {
+        let source = self.store.chart_source(&cluster).await?;
+        let configured = &self.services.settings.helm.chart;
+        let name = source
+            .chart()
+            .map_or(configured.as_str(), |name| name.as_str());
+        let version = match live.release.version_of(name) {
             Some(version) => version.to_owned(),
             None => cluster.chart_version.clone().unwrap_or_default(),
         };
-        let schemas = self.schemas(&cluster, &chart_version).await;
+        let chart = Chart { source, version };
+        let schemas = self.schemas(&cluster, &chart).await;
         Ok(Ok(Before {
             cluster,
-            chart_version,
+            chart,
             newest,
             tree,
             live,
             schemas,
         }))
-    }
-
-    /// The schemas of the version that will run; another one than now must be readable.
-    async fn schemas_of(
-        &self,
-        before: &Before,
-        version: &str,
-    ) -> Result<Arc<Vec<ChartSchema>>, String> {
-        if version == before.chart_version {
-            return Ok(before.schemas.clone());
-        }
-        let read = self.read_schemas(&before.cluster, version).await;
-        read.map_err(|error| {
-            let why = error.for_people();
-            format!("version {version} of the chart can't be read on the front end: {why}")
-        })
-    }
-
-    async fn read_schemas(
-        &self,
-        cluster: &Cluster,
-        version: &str,
-    ) -> Result<Arc<Vec<ChartSchema>>, StepError> {
-        if let Some(known) = self.schemas.remembered(version) {
-            return Ok(known);
-        }
-        let frontend = self.services.frontend(cluster, &self.vault).await?;
-        let helm = Helm::new(&frontend, &self.services.settings.helm);
-        let schemas = Arc::new(helm.chart_schemas(version).await.map_err(of_helm)?);
-        self.schemas.keep(version, &schemas);
-        Ok(schemas)
-    }
-
-    /// The chart's schemas; none if the front end does not give them. Helm checks them as well.
-    async fn schemas(&self, cluster: &Cluster, version: &str) -> Arc<Vec<ChartSchema>> {
-        match self.read_schemas(cluster, version).await {
-            Ok(schemas) => schemas,
-            Err(error) => {
-                tracing::info!(
-                    error = &error as &dyn std::error::Error,
-                    cluster.name = %cluster.name,
-                    "the chart's schemas could not be read"
-                );
-                Arc::default()
-            }
-        }
-    }
-
-    /// Reads the chart's schemas for the next completion, unless that is under way.
-    pub(super) fn read_schemas_meanwhile(&self, cluster: Cluster, version: String) {
-        let reading = self.schemas.reading.lock();
-        let mut reading = reading.unwrap_or_else(PoisonError::into_inner);
-        while let Some(ended) = reading.try_join_next() {
-            if let Err(error) = ended {
-                tracing::error!(error = %error, "reading a chart's schemas failed");
-            }
-        }
-        if !reading.is_empty() {
-            return;
-        }
-        let planner = self.clone();
-        reading.spawn(async move {
-            let reads = planner.schemas(&cluster, &version);
-            if tokio::time::timeout(LIVE_LIMIT, reads).await.is_err() {
-                tracing::info!(cluster.name = %cluster.name, "the chart's schemas took too long");
-            }
-        });
     }
 
     /// From what a command wants to the plan.
@@ -284,21 +232,32 @@ impl Planner {
         wanted: Wanted,
     ) -> Result<Result<Draft, Vec<String>>, PlanError> {
         let cluster = &before.cluster;
-        let chart_version = match &wanted.make {
+        let chart = match &wanted.make {
             Make::Revision { number } => {
                 let row = self.store.revision(cluster.id, *number).await?;
-                row.map(|row| row.chart_version)
+                row.map(|row| row.chart)
             }
             Make::Edits { .. } | Make::Host { .. } | Make::Adopt | Make::Overwrite => {
-                wanted.chart_version.clone()
+                wanted.chart.clone()
             }
         };
-        let chart_version = chart_version.unwrap_or_else(|| before.chart_version.clone());
+        let mut wanted = wanted;
+        let chart = chart.unwrap_or_else(|| before.chart.clone());
+        let recorded = chart.source.clone();
         let kept = kept_for(&self.vault, cluster.id, &wanted.make).await?;
-        let schemas = match self.schemas_of(before, &chart_version).await {
-            Ok(schemas) => schemas,
+        // What is adopted is installed already.
+        let installed = if wanted.make == Make::Adopt {
+            Ok((chart, before.schemas.clone()))
+        } else {
+            self.chart_to_install(before, chart).await
+        };
+        let (chart, schemas) = match installed {
+            Ok(installed) => installed,
             Err(problem) => return Ok(Err(vec![problem])),
         };
+        wanted
+            .warnings
+            .extend(source::changed_since(&wanted.make, &recorded, &chart));
         let newest = (cluster.revision, before.newest.as_ref());
         let text = match make_text(&wanted.make, newest, &kept, &before.live.tree) {
             Ok(text) => text,
@@ -309,7 +268,8 @@ impl Planner {
             live: digest_of_tree(&before.live.tree),
             to: digest_of_text(text.expose_secret()),
             make: wanted.make,
-            chart_version,
+            chart_version: chart.version,
+            chart_source: chart.source,
             reason: options
                 .text("reason")
                 .or_else(|| form_line(options, "reason"))
@@ -371,7 +331,7 @@ fn adopt(before: &Before) -> Wish {
     }
     Ok(Wanted {
         make: Make::Adopt,
-        chart_version: None,
+        chart: None,
         summary: format!(
             "Take what helm has over as the values of `{}`; nothing is installed",
             before.cluster.name
@@ -388,29 +348,12 @@ fn overwrite(before: &Before) -> Wish {
     }
     Ok(Wanted {
         make: Make::Overwrite,
-        chart_version: None,
+        chart: None,
         summary: format!(
             "Put revision {} back over what was changed by hand in `{}`",
             before.cluster.revision, before.cluster.name
         ),
         warnings: Vec::new(),
-    })
-}
-
-fn chart(before: &Before, options: &Options) -> Wish {
-    let version = options.text("version").unwrap_or_default();
-    let name = &before.cluster.name;
-    if version == before.chart_version {
-        return Err(vec![format!("`{name}` has version {version} of the chart")]);
-    }
-    Ok(Wanted {
-        make: Make::Edits { edits: Vec::new() },
-        summary: format!("Change `{name}` to version {version} of the chart"),
-        warnings: vec![
-            "The chart's custom resource definitions change with it and stay if it is rolled back"
-                .to_owned(),
-        ],
-        chart_version: Some(version),
     })
 }
 
@@ -426,7 +369,7 @@ fn rollback(before: &Before, options: &Options) -> Wish {
     }
     Ok(Wanted {
         make: Make::Revision { number },
-        chart_version: None,
+        chart: None,
         summary: format!("Roll `{}` back to revision {number}", before.cluster.name),
         warnings: Vec::new(),
     })
@@ -453,11 +396,17 @@ fn content(
             (before.live.tree.clone(), live)
         }
     };
-    let keeps_chart = change.chart_version == before.chart_version;
+    let keeps_chart = change.chart() == before.chart;
     if !adopts && keeps_chart && same(&from, &tree) {
         return Err(vec!["nothing would change".to_owned()]);
     }
-    let refused = refusals((&before.schemas, &from), (schemas, &tree));
+    // A folder that was changed since does not tell its old schemas any more.
+    let old_schemas = if before.schemas.is_empty() {
+        schemas
+    } else {
+        &before.schemas
+    };
+    let refused = refusals((old_schemas, &from), (schemas, &tree));
     if !refused.is_empty() {
         return Err(refused);
     }
@@ -472,8 +421,9 @@ fn content(
         difference.push(format!("~ {more} more lines in values.diff"));
     }
     if !keeps_chart {
-        difference.insert(0, format!("+ chart {}", change.chart_version));
-        difference.insert(0, format!("- chart {}", before.chart_version));
+        difference.insert(0, format!("+ chart {}", change.chart()));
+        difference.insert(0, format!("- chart {}", before.chart));
+        warnings.extend(source::warnings(before, change));
     }
     let hidden = differences(&from, &tree).into_iter();
     let hidden = hidden.filter(|edit| is_secret(&edit.path));
@@ -508,16 +458,15 @@ fn content(
 fn refusals(old: (&[ChartSchema], &Value), new: (&[ChartSchema], &Value)) -> Vec<String> {
     let mut refused = Vec::new();
     for chart in new.0 {
-        let part = |tree: &Value| tree.get(&chart.chart).cloned().unwrap_or(Value::Null);
         let before = old.0.iter().find(|before| before.chart == chart.chart);
-        let known = before.and_then(|before| problems(&before.schema, &part(old.1)).ok());
+        let known = before.and_then(|before| problems(&before.schema, chart.part_of(old.1)).ok());
         let known = known.unwrap_or_default();
-        match problems(&chart.schema, &part(new.1)) {
+        match problems(&chart.schema, chart.part_of(new.1)) {
             Ok(found) => refused.extend(
                 found
                     .into_iter()
                     .filter(|problem| !known.contains(problem))
-                    .map(|problem| format!("the chart `{}` refuses {problem}", chart.chart)),
+                    .map(|problem| format!("the chart `{}` refuses {problem}", chart.name())),
             ),
             Err(error) => tracing::info!(
                 error = &error as &dyn std::error::Error,

@@ -75,7 +75,7 @@ pub(super) fn set(before: &Before, options: &Options) -> Wish {
     let verb = if removes { "Remove" } else { "Set" };
     Ok(Wanted {
         make: Make::Edits { edits: vec![edit] },
-        chart_version: None,
+        chart: None,
         summary: format!("{verb} `{path}` in `{}`", before.cluster.name),
         warnings: Vec::new(),
     })
@@ -83,11 +83,17 @@ pub(super) fn set(before: &Before, options: &Options) -> Wish {
 
 /// What the schemas say about a place.
 fn said<'a>(schemas: &'a [ChartSchema], path: &Path) -> Said<'a> {
-    let Some((chart, keys)) = path.keys().split_first() else {
+    let Some((chart, below)) = path.keys().split_first() else {
         return Said::Nothing;
     };
-    let Some(root) = schemas.iter().find(|schema| schema.chart == *chart) else {
-        return Said::Nothing;
+    let of = |chart: Option<&str>| {
+        let mut schemas = schemas.iter();
+        schemas.find(|schema| schema.chart.as_deref() == chart)
+    };
+    let (root, keys) = match (of(Some(chart)), of(None)) {
+        (Some(root), _) => (root, below),
+        (None, Some(root)) => (root, path.keys()),
+        (None, None) => return Said::Nothing,
     };
     let mut place = &root.schema;
     for key in keys {
@@ -170,7 +176,8 @@ pub(in crate::plans) fn known_places(tree: &Value, schemas: &[ChartSchema]) -> V
     let mut found = BTreeSet::new();
     leaves(&Path::of(&[]), tree, &mut found);
     for chart in schemas {
-        let path = Path::of(&[&chart.chart]);
+        let keys: Vec<&str> = chart.chart.as_deref().into_iter().collect();
+        let path = Path::of(&keys);
         offered(&chart.schema, &chart.schema, &path, &mut found);
     }
     found.into_iter().collect()
@@ -221,7 +228,7 @@ mod tests {
 
     fn schemas() -> Vec<ChartSchema> {
         vec![ChartSchema {
-            chart: "jupyterhub".to_owned(),
+            chart: Some("jupyterhub".to_owned()),
             schema: json!({
                 "type": "object", "additionalProperties": false,
                 "definitions": {"amount": {"type": ["number", "string", "null"]}},

@@ -86,7 +86,7 @@ pub(super) fn limits(before: &Before, options: &Options) -> Wish {
     let edit = edit_to(before, path, limits.to_python());
     Ok(Wanted {
         make: Make::Edits { edits: vec![edit] },
-        chart_version: None,
+        chart: None,
         summary: format!(
             "Change what one Dask cluster of `{}` may take",
             before.cluster.name
@@ -159,7 +159,7 @@ pub(super) fn worker_options(before: &Before, options: &Options) -> Wish {
     let edit = edit_to(before, source_path("optionHandler"), wanted.to_python());
     Ok(Wanted {
         make: Make::Edits { edits: vec![edit] },
-        chart_version: None,
+        chart: None,
         summary: format!(
             "Change what people of `{}` may choose for Dask workers",
             before.cluster.name
@@ -215,7 +215,7 @@ pub(super) fn notebook(before: &Before, options: &Options) -> Wish {
     }
     Ok(Wanted {
         make: Make::Edits { edits },
-        chart_version: None,
+        chart: None,
         summary: format!("Change what a notebook of `{}` gets", before.cluster.name),
         warnings: vec![
             "running notebooks keep what they have until they are started anew".to_owned(),
@@ -258,10 +258,8 @@ fn too_little(before: &Before, edits: &[Edit]) -> Vec<String> {
     problems
 }
 
-pub(super) fn image(before: &Before, options: &Options) -> Wish {
-    if !options.is_given("image") && !options.is_given("tag") {
-        return Err(none_given(&["image", "tag"]));
-    }
+/// The image that notebooks shall run; `None` if the values name none and not all is given.
+pub(super) fn image_wanted(before: &Before, options: &Options) -> Option<NotebookImage> {
     let text = |keys: &[&str]| {
         let path = notebook_path(keys);
         path.find(&before.tree)
@@ -271,12 +269,19 @@ pub(super) fn image(before: &Before, options: &Options) -> Wish {
     let (name, tag) = (text(&["image", "name"]), text(&["image", "tag"]));
     let name = options.text("image").or(name);
     let tag = options.text("tag").or(tag);
-    let (Some(name), Some(tag)) = (name, tag) else {
+    let (name, tag) = name.zip(tag)?;
+    Some(NotebookImage { name, tag })
+}
+
+pub(super) fn image(before: &Before, options: &Options) -> Wish {
+    if !options.is_given("image") && !options.is_given("tag") {
+        return Err(none_given(&["image", "tag"]));
+    }
+    let Some(image) = image_wanted(before, options) else {
         return Err(vec![
             "the values name no image yet; give both `image` and `tag`".to_owned(),
         ]);
     };
-    let image = NotebookImage { name, tag };
     let mut edits = vec![
         edit_to(
             before,
@@ -308,7 +313,7 @@ pub(super) fn image(before: &Before, options: &Options) -> Wish {
     }
     Ok(Wanted {
         make: Make::Edits { edits },
-        chart_version: None,
+        chart: None,
         summary: format!(
             "Run `{image}` in notebooks and Dask workers of `{}`",
             before.cluster.name
@@ -356,7 +361,7 @@ pub(super) fn edit(before: &Before, over: &SecretString) -> Wish {
         make: Make::Edits {
             edits: edits.collect(),
         },
-        chart_version: None,
+        chart: None,
         summary: format!("Lay changes over the values of `{}`", before.cluster.name),
         warnings: Vec::new(),
     })
@@ -374,6 +379,7 @@ mod tests {
     use crate::commands::Catalogue;
     use crate::commands::options::parse_options;
     use crate::commands::value::RawValue;
+    use crate::domain::chart::Chart;
     use crate::domain::cluster::{Cluster, Phase};
     use crate::domain::ids::{ClusterId, DiscordUserId};
     use crate::domain::names::{ClusterName, HostName};
@@ -402,7 +408,7 @@ mod tests {
                 kubernetes_version: None,
                 created_at: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
             },
-            chart_version: "2024.1.1".to_owned(),
+            chart: Chart::configured("2024.1.1"),
             newest: Some(SecretString::from(text)),
             live: LiveValues {
                 release: Release {

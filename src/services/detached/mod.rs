@@ -51,7 +51,8 @@ impl RunId {
         format!("{}/values.yaml", self.dir())
     }
 
-    fn dir(&self) -> String {
+    /// Where everything of the run lies.
+    pub fn dir(&self) -> String {
         format!("{RUNS}/{}", self.0)
     }
 }

@@ -25,6 +25,10 @@ pub enum HelmFailure {
     RepositoryUnreachable,
     /// The repository has no such chart or version.
     ChartNotFound,
+    /// A folder holds no chart that helm can use.
+    NoChart,
+    /// A folder holds another chart than the one that was approved.
+    ChartChanged,
     /// The cluster lacks the chart's custom resource definitions.
     CrdsMissing,
     /// The chart wants another Kubernetes version.
@@ -42,7 +46,7 @@ pub enum HelmFailure {
 }
 
 /// Texts and what they mean; the first that occurs decides.
-const TEXTS: [(&str, HelmFailure); 29] = [
+const TEXTS: [(&str, HelmFailure); 34] = [
     ("No space left on device", HelmFailure::DiskFull),
     ("no space left on device", HelmFailure::DiskFull),
     ("helm: command not found", HelmFailure::NoHelm),
@@ -51,6 +55,16 @@ const TEXTS: [(&str, HelmFailure); 29] = [
         "values don't meet the specifications of the schema",
         HelmFailure::ValuesRefused,
     ),
+    // From here to the next mark our own script says it (`chart.sh`), or helm of a folder.
+    (
+        "the folder of the chart was changed meanwhile",
+        HelmFailure::ChartChanged,
+    ),
+    ("the folder is no chart", HelmFailure::NoChart),
+    ("Chart.yaml file is missing", HelmFailure::NoChart),
+    ("checking for chart dependencies", HelmFailure::NoChart),
+    ("no repository definition for", HelmFailure::NoChart),
+    // What helm says of releases and repositories.
     (
         "another operation (install/upgrade/rollback) is in progress",
         HelmFailure::AnotherInProgress,
@@ -115,6 +129,7 @@ impl HelmFailure {
             None if text.contains("resource ") && text.contains("not ready") => {
                 Self::NotReadyInTime
             }
+            None if text.contains("path \"") && text.contains("\" not found") => Self::NoChart,
             None if text.contains("no matches for kind") => Self::CrdsMissing,
             None if text.contains("chart \"") && text.contains("\" not found") => {
                 Self::ChartNotFound
@@ -135,6 +150,8 @@ impl HelmFailure {
             | Self::RolledBack
             | Self::AlreadyExists
             | Self::ChartNotFound
+            | Self::NoChart
+            | Self::ChartChanged
             | Self::CrdsMissing
             | Self::KubernetesVersion
             | Self::Cancelled
@@ -155,6 +172,8 @@ impl HelmFailure {
             Self::AlreadyExists => "the release was installed by somebody else in the meantime",
             Self::RepositoryUnreachable => "the chart repository can't be reached",
             Self::ChartNotFound => "the chart repository has no such chart version",
+            Self::NoChart => "the folder holds no chart that helm can use",
+            Self::ChartChanged => "the folder holds another chart than the one that was approved",
             Self::CrdsMissing => "the cluster lacks the chart's custom resource definitions",
             Self::KubernetesVersion => "the chart does not support this Kubernetes version",
             Self::ClusterUnreachable => "helm can't reach the Kubernetes API",
@@ -186,6 +205,11 @@ impl HelmFailure {
             }
             Self::RepositoryUnreachable => "check the network of the front end, then retry",
             Self::ChartNotFound => "undo, then deploy with a chart version that the repository has",
+            Self::NoChart => {
+                "see that the folder, its Chart.yaml and the sub-charts that it names are there, \
+                 then try again"
+            }
+            Self::ChartChanged => "leave this operation and run the command again for a new plan",
             Self::CrdsMissing => "retry, which first applies the definitions of this chart version",
             Self::KubernetesVersion => {
                 "undo, then deploy with a chart version that fits this version of Kubernetes"
@@ -275,6 +299,16 @@ mod tests {
                 HelmFailure::ClusterUnreachable,
             ),
             ("sh: 1: helm: not found", HelmFailure::NoHelm),
+            ("Error: path \"/opt/x\" not found", HelmFailure::NoChart),
+            ("Error: Chart.yaml file is missing", HelmFailure::NoChart),
+            (
+                "Error: An error occurred while checking for chart dependencies. You may need to run `helm dependency build` to fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: jupyterhub",
+                HelmFailure::NoChart,
+            ),
+            (
+                "Error: the folder of the chart was changed meanwhile",
+                HelmFailure::ChartChanged,
+            ),
             ("Error: something new", HelmFailure::Other),
         ] {
             assert_eq!(HelmFailure::read(text), failure, "{text}");

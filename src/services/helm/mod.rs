@@ -22,10 +22,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::detached::Detached;
+use crate::domain::chart::Chart;
 use crate::services::frontend::{Frontend, FrontendError};
 
 pub use super::detached::{LogPiece, Run as HelmRun, RunId, Start};
-pub use chart::ChartSchema;
+pub use chart::{ChartSchema, FolderChart};
 pub use failure::HelmFailure;
 pub use release::{LiveValues, Recovery, Release, ReleaseStatus};
 
@@ -135,13 +136,12 @@ impl<'a> Helm<'a> {
     pub async fn start_or_attach(
         &self,
         run: &RunId,
-        version: &str,
+        chart: &Chart,
         values: &SecretString,
     ) -> Result<Start, HelmError> {
-        let values_file = run.values_file();
-        let upgrade = self.upgrade_arguments(version, Some(&values_file))?;
-        let mut command = vec!["helm"];
-        command.extend(upgrade.iter().map(String::as_str));
+        let (dir, values_file) = (run.dir(), run.values_file());
+        let command = chart::upgrade_command(self.settings, chart, &dir, &values_file)?;
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
         let detached = Detached::on(self.frontend);
         Ok(detached.start(run, Some(values), &command).await?)
     }
@@ -194,40 +194,6 @@ exit 0"#;
         let output = self.frontend.run_within(&all, &[], ASK_LIMIT).await?;
         self.judge(output)
     }
-
-    fn upgrade_arguments(
-        &self,
-        version: &str,
-        values_file: Option<&str>,
-    ) -> Result<Vec<String>, HelmError> {
-        check_word("chart version", version)?;
-        check_word("release name", &self.settings.release)?;
-        check_word("chart name", &self.settings.chart)?;
-        Ok(upgrade_words(self.settings, version, values_file))
-    }
-}
-
-/// The arguments of the howto's command, behind `helm`.
-fn upgrade_words(settings: &HelmSettings, version: &str, values_file: Option<&str>) -> Vec<String> {
-    let repository = format!("--repo={}", settings.repository);
-    let mut words = vec![
-        "upgrade",
-        &settings.release,
-        &settings.chart,
-        &repository,
-        "--install",
-        "--wait",
-        "--cleanup-on-fail",
-        "--create-namespace",
-        "--namespace",
-        &settings.namespace,
-        "--version",
-        version,
-    ];
-    if let Some(file) = values_file {
-        words.extend(["--values", file]);
-    }
-    words.into_iter().map(str::to_owned).collect()
 }
 
 /// Words that stand alone as arguments of helm: nothing that could be an option.
@@ -244,18 +210,6 @@ fn check_word(what: &'static str, word: &str) -> Result<(), HelmError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_command_is_the_howto_s() {
-        let settings = HelmSettings::default();
-        let args = upgrade_words(&settings, "2022.8.2", Some("values.yaml"));
-        assert_eq!(
-            args.join(" "),
-            "upgrade daskhub daskhub --repo=https://helm.dask.org --install --wait \
-             --cleanup-on-fail --create-namespace --namespace daskhub --version 2022.8.2 \
-             --values values.yaml"
-        );
-    }
 
     #[test]
     fn nothing_that_looks_like_an_option_is_a_version() {
