@@ -224,8 +224,12 @@ impl DeployOptions {
         }
         if self.method == Method::Tosca {
             warnings.push(
-                "the TOSCA template of DaskHub is from 2022: no Check-in login, old settings, later changes need helm anyway".to_owned(),
+                "the TOSCA template of DaskHub is from July 2022: no Check-in login, some settings are missing or old, later changes need helm anyway".to_owned(),
             );
+            warnings.push(format!(
+                "the TOSCA template gives the hub's ingress neither host nor certificate: https://{}/ answers once `values edit` has given it both",
+                self.host
+            ));
         } else if let Some(text) =
             kubernetes_version.and_then(|version| chart_warning(&self.chart_version, version))
         {

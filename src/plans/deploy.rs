@@ -383,10 +383,15 @@ fn difference(options: &DeployOptions, template: &Template) -> Vec<String> {
             options.worker.memory,
             options.workers_min_free
         ),
-        format!(
-            "+ Kubernetes {kubernetes}, DaskHub chart {}",
-            options.chart_version
-        ),
+        match options.method {
+            Method::Helm => format!(
+                "+ Kubernetes {kubernetes}, DaskHub chart {}",
+                options.chart_version
+            ),
+            Method::Tosca => {
+                format!("+ Kubernetes {kubernetes}, the DaskHub chart that the template chooses")
+            }
+        },
         format!("+ notebook image {}", options.image),
         format!("+ login: {login}"),
         format!("+ DNS: {} → the front end", options.host),

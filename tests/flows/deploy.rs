@@ -178,3 +178,79 @@ async fn a_hub_with_check_in_login_gets_its_client(pool: PgPool) {
     );
     scene.nothing_unexpected();
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_tosca_template_deploys_a_hub_that_helm_completes(pool: PgPool) {
+    const HOST: &str = "geo.vm.fedcloud.eu";
+    let scene = Scene::start(pool).await;
+    scene.keeps_dns_secret(HOST).await;
+    let ana = scene.person("ana");
+    let tosca = format!(
+        "/pangeo deploy name:geo host:{HOST} method:tosca image:pangeo/ml-notebook tag:2024.01.15"
+    );
+    ana.runs(&tosca).await.answer().await;
+    let plan = scene.plan("Create cluster `geo`").await;
+    for words in [
+        // What the howto says of it.
+        "from July 2022: no Check-in login, some settings are missing or old",
+        "later changes need helm anyway",
+        "native login: anyone on the internet may sign up",
+        "neither host nor certificate",
+        "the DaskHub chart that the template chooses",
+        "+ notebook image pangeo/ml-notebook:2024.01.15",
+    ] {
+        assert!(plan.says(words), "{words}: {}", plan.text());
+    }
+    assert!(!plan.says("install-daskhub"), "{}", plan.text());
+    scene.person("ben").reacts(&plan, "✅");
+    scene.sees("geo is ready").await;
+    scene.sees("does not answer yet").await;
+    let id = scene.world.im.infrastructure("pangeo-geo").unwrap().id;
+    let front_ends = &scene.world.front_ends;
+    assert_eq!(front_ends.helm_runs(&id), 1, "only IM ran helm");
+    assert_eq!(scene.world.causes(&id), []);
+
+    // The values that IM gave are the first revision, without their secrets.
+    let vic = scene.person("vic");
+    let shown = vic.runs("/pangeo values show name:geo").await;
+    let shown = shown.answer().await;
+    assert!(
+        shown.says("pangeo/ml-notebook:2024.01.15"),
+        "{}",
+        shown.text()
+    );
+    let history = vic.runs("/pangeo values history name:geo").await;
+    let history = history.answer().await;
+    assert!(
+        history.says("helm 1 · chart 2024.1.1"),
+        "{}",
+        history.text()
+    );
+
+    let modal = ana.runs("/pangeo values edit name:geo").await.modal().await;
+    let overlay = format!(
+        "jupyterhub:\n  ingress:\n    hosts: [{HOST}]\n    tls:\n    - hosts: [{HOST}]\n      secretName: {HOST}\n"
+    );
+    ana.fills(&modal, &[("overlay", &overlay)])
+        .await
+        .answer()
+        .await;
+    let plan = scene
+        .plan_after(Some(&plan), "Lay changes over the values")
+        .await;
+    scene.person("ben").reacts(&plan, "✅");
+    scene.sees_rests(2).await;
+    let status = vic.runs("/pangeo status name:geo").await.answer().await;
+    for words in ["is running", "answers, JupyterHub"] {
+        assert!(status.says(words), "{words}: {}", status.text());
+    }
+
+    let modal = ana.runs("/pangeo destroy name:geo").await.modal().await;
+    ana.fills(&modal, &[("name", "geo")]).await.answer().await;
+    let plan = scene.plan_after(Some(&plan), "Delete cluster `geo`").await;
+    scene.person("ben").reacts(&plan, "✅");
+    scene.person("eva").reacts(&plan, "✅");
+    scene.sees("`destroy` of `geo` is done").await;
+    assert_eq!(scene.left_over().await, Vec::<String>::new());
+    scene.nothing_unexpected();
+}

@@ -77,6 +77,7 @@ impl Machines for FrontEnds {
             self.shared
                 .change(infrastructure, |cluster| {
                     cluster.configured = true;
+                    installs_daskhub(cluster);
                     if let (Some(host), true) = (host, points_here) {
                         cluster.certified.insert(host.to_owned());
                     }
@@ -278,5 +279,26 @@ impl FrontEnds {
         );
         self.lock().insert(infrastructure.to_owned(), machine);
         Ok(())
+    }
+}
+
+/// What the addition `daskhub.yaml` does when the front end is configured: it installs the newest
+/// chart, with an ingress that has no host.
+fn installs_daskhub(cluster: &mut Cluster) {
+    let (Some(token), true) = (
+        cluster.input("jupyterhub_token"),
+        cluster.releases.is_empty(),
+    ) else {
+        return;
+    };
+    let image = |part: &str| cluster.input(part).unwrap_or_default();
+    let values = format!(
+        "jupyterhub:\n  hub:\n    services:\n      dask-gateway:\n        apiToken: \"{token}\"\n  singleuser:\n    image:\n      name: {}\n      tag: \"{}\"\n    startTimeout: 600\n  ingress:\n    enabled: true\ndask-gateway:\n  gateway:\n    auth:\n      type: jupyterhub\n      jupyterhub:\n        apiToken: \"{token}\"\n",
+        image("jupyterhub_image_name"),
+        image("jupyterhub_image_tag"),
+    );
+    let newest = super::chart::VERSIONS.first().copied().unwrap_or_default();
+    if let Err(error) = super::helm::install_by_hand(cluster, newest, &values) {
+        tracing::warn!(error = format!("{error:#}"), "DaskHub is not installed");
     }
 }

@@ -7,7 +7,9 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::deploy::Method;
 use crate::operations::services::address_of;
+use crate::operations::start::DEPLOY_COMMAND;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
 
 /// See the module.
@@ -33,7 +35,17 @@ impl Step for CheckHub {
     async fn run(&self, context: &StepContext<'_>) -> Result<Progress, StepError> {
         let services = context.services;
         let target = services.hub_target(context.cluster, address_of(context.cluster)?);
-        let check = services.hubs.check(&target).await.map_err(|error| {
+        let check = services.hubs.check(&target).await;
+        if let Err(error) = &check
+            && by_tosca(context)?
+        {
+            let name = &context.cluster.name;
+            return Ok(Progress::told(format!(
+                "{} does not answer yet: {error}; the template gives the hub's ingress neither a host nor a certificate, `/pangeo values edit name:{name}` does",
+                target.url()
+            )));
+        }
+        let check = check.map_err(|error| {
             let hint = error.hint();
             StepError::of_service(
                 error.is_transient(),
@@ -59,4 +71,10 @@ impl Step for CheckHub {
     async fn undo(&self, _context: &StepContext<'_>) -> Result<Undo, StepError> {
         Ok(Undo::Undone)
     }
+}
+
+/// Whether IM's template installed the hub.
+fn by_tosca(context: &StepContext<'_>) -> Result<bool, StepError> {
+    let is_deploy = context.operation.command == DEPLOY_COMMAND;
+    Ok(is_deploy && context.deploy_options()?.method == Method::Tosca)
 }
