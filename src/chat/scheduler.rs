@@ -21,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::messages::schedules as words;
 use super::{ChatError, Shared};
+use crate::domain::approval::Verdict;
 use crate::domain::cluster::Phase;
-use crate::domain::person::Person;
+use crate::domain::person::{Person, Role};
+use crate::domain::schedule::Schedule;
 use crate::plans::{PlanError, Planned};
 use crate::store::StoreError;
 use crate::store::schedules::{NotRun, Run};
@@ -176,7 +178,43 @@ impl Scheduler {
                 Some(notice),
             )));
         }
+        if let Some(needed) = self.lost_grants(schedule).await? {
+            let notice = words::lost_grants(schedule, at, &needed);
+            return Ok(Err(not_run(
+                "who approved it may not any more",
+                Some(notice),
+            )));
+        }
         Ok(Ok(person))
+    }
+
+    /// The roles that must approve, if too few of those who approved the schedule still have one.
+    /// One that was started by force had its review.
+    async fn lost_grants(&self, schedule: &Schedule) -> anyhow::Result<Option<Vec<Role>>> {
+        let (shared, store) = (&self.0, &self.0.parts.store);
+        let plan = store.plan(schedule.plan).await?;
+        let Some(plan) = plan.filter(|plan| plan.forced.is_none()) else {
+            return Ok(None);
+        };
+        let command = shared.parts.catalogue.get(&plan.essence.command);
+        let Some(rule) = command.and_then(|command| command.approvals.as_ref()) else {
+            return Ok(None);
+        };
+        let may: Vec<Role> = rule.from.iter().chain(&rule.then_ask).copied().collect();
+        let mut still = 0;
+        let grants = store.grants(plan.id).await?;
+        let yes = grants.iter().filter(|one| one.verdict == Verdict::Approve);
+        for grant in yes.filter(|grant| grant.user != plan.requester) {
+            let roles = shared.rest.member_roles(grant.user).await?;
+            if shared
+                .access
+                .person(grant.user, false, &roles)
+                .has_any(&may)
+            {
+                still += 1;
+            }
+        }
+        Ok((still < rule.needed).then_some(may))
     }
 }
 

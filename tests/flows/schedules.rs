@@ -127,6 +127,13 @@ async fn a_command_runs_by_itself_and_tells_before(pool: PgPool) {
     scene.sees("is not `operator` any more").await;
     scene.world.discord.set_roles("ana", &["operator"]);
 
+    // What nobody of those who approved it could approve any more does not run either.
+    scene.world.discord.set_roles("ben", &["viewer"]);
+    due(&scene, "Winter school", 0).await;
+    let told = scene.sees("too few of those who approved it").await;
+    assert!(told.says("approver"), "{}", told.text());
+    scene.world.discord.set_roles("ben", &["approver"]);
+
     // It is too late for a run that was due an hour ago.
     due(&scene, "Winter school", -3600).await;
     scene.sees("the bot was away").await;

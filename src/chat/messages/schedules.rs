@@ -97,6 +97,16 @@ pub(crate) fn lost_role(schedule: &Schedule, at: DateTime<Utc>, needed: &[Role])
     does_not_run(schedule, at, &why, hint)
 }
 
+/// Who approved it lost the role that it takes.
+pub(crate) fn lost_grants(schedule: &Schedule, at: DateTime<Utc>, needed: &[Role]) -> Notice {
+    let why = format!(
+        "• too few of those who approved it are still {}",
+        roles(needed)
+    );
+    let hint = "make the schedule again, so that somebody who may approves it, and remove this one";
+    does_not_run(schedule, at, &why, hint)
+}
+
 /// The cluster was deleted.
 pub(crate) fn cluster_is_gone(schedule: &Schedule) -> Notice {
     Notice {
