@@ -15,7 +15,12 @@ use pangeo_bot::{
     app::render,
     commands::Catalogue,
     config::Config,
-    domain::{tosca::Template, values::schema, yaml},
+    domain::{
+        tosca::Template,
+        values::schema,
+        values::text::{Edit, Path, edited},
+        yaml,
+    },
 };
 use serde_json::Value;
 
@@ -86,6 +91,41 @@ fn conformance_values_with_native_login_are_the_howtos() {
         document(&printed(NATIVE).unwrap()),
         document(&read("values-native.yaml"))
     );
+}
+
+/// The values of the howto, and those of clusters in use that somebody put beside them.
+fn files_of_values() -> Vec<PathBuf> {
+    let mut files = vec![data("values-checkin.yaml"), data("values-native.yaml")];
+    if let Ok(more) = std::fs::read_dir(data("values")) {
+        let paths = more.map(|entry| entry.unwrap().path());
+        files.extend(paths.filter(|path| path.extension().is_some_and(|ext| ext == "yaml")));
+    }
+    files
+}
+
+#[test]
+#[ignore = "needs CONFORMANCE_DATA"]
+fn conformance_values_change_in_the_one_place_that_was_meant() {
+    let path = Path::of(&["jupyterhub", "singleuser", "startTimeout"]);
+    for file in files_of_values() {
+        let before = std::fs::read_to_string(&file).unwrap();
+        let mut wanted = document(&before);
+        let old = path.find(&wanted).cloned();
+        wanted["jupyterhub"]["singleuser"]["startTimeout"] = 777.into();
+        let new = Some(777.into());
+        let edit = Edit {
+            path: path.clone(),
+            old: old.clone(),
+            new,
+        };
+        let after = edited(&before, &[edit]).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        assert_eq!(document(&after), wanted, "{file:?}");
+        if old.is_some() {
+            let changed = before.lines().zip(after.lines()).filter(|(a, b)| a != b);
+            assert_eq!(changed.count(), 1, "{file:?}");
+            assert_eq!(before.lines().count(), after.lines().count(), "{file:?}");
+        }
+    }
 }
 
 #[test]
