@@ -73,8 +73,8 @@ struct Now {
     time: DateTime<FixedOffset>,
 }
 
-/// The recent lines, oldest first, and for how many seconds nobody wrote; `None` if it is empty or
-/// missing.
+/// The recent lines, oldest first, and for how many seconds nobody wrote, rotation counted as
+/// writing; `None` if there is no log.
 pub(super) type Recent = (Vec<String>, Option<i64>);
 
 impl Looks {
@@ -92,8 +92,8 @@ impl Looks {
         };
         self.read_on(frontend, &mut log, &now).await?;
         log.forget_before(&oldest(now.time));
-        let quiet_s = (now.size > 0).then_some(now.quiet_s);
-        Ok((log.lines.iter().cloned().collect(), quiet_s))
+        // One that was emptied is no sign: a CLUES at rest writes a line every half hour.
+        Ok((log.lines.iter().cloned().collect(), Some(now.quiet_s)))
     }
 
     async fn read_on(

@@ -119,8 +119,7 @@ impl Looks {
     }
 
     /// For how long nobody wrote to a file, in seconds by the front end's own clock; `None` if it
-    /// is missing. Rotation, which empties CLUES' log in place, counts as writing: a CLUES at rest
-    /// writes a line every half hour.
+    /// is missing.
     async fn quiet_since(&self, frontend: &Frontend, path: &str) -> Result<Option<i64>, Stopped> {
         // A missing file makes the status 1 and prints nothing.
         let stat = ["sudo", "stat", "-L", "-c", "%Y", "--", path];
