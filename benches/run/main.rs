@@ -35,12 +35,13 @@ use anyhow::Context as _;
 
 use setting::Setting;
 
-/// Measures everything, in about twenty minutes; `cargo bench --bench run -- days` only the days
-/// against the bot, which are ten of them.
+/// Measures everything, in about twenty minutes; `scripts/bench days` only the days against the bot,
+/// which are ten of them, and `scripts/bench quick` all but these.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     println!("{}", setting::machine()?);
-    if std::env::args().any(|word| word == "days") {
+    let is_asked = |part: &str| std::env::args().any(|word| word == part);
+    if is_asked("days") {
         println!("\n{}", table::text(&days::rows().await?));
         return Ok(());
     }
@@ -57,7 +58,9 @@ async fn main() -> anyhow::Result<()> {
     bot.start().await?;
     rows.extend(fleet::rows(&setting).await?);
     rows.extend(watch::rows(&setting, bot).await?);
-    rows.extend(days::rows().await?);
+    if !is_asked("quick") {
+        rows.extend(days::rows().await?);
+    }
     println!("\n{}", table::text(&rows));
     drop(setting);
     Ok(())
