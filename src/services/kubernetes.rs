@@ -43,6 +43,9 @@ const ADMIN_CONF_LIMIT: usize = 64 * 1024;
 /// How long one question to the API may take.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
 
+/// How much of an answer a connection holds; some hundred connections stay open for watches.
+const BUFFER: usize = 32 * 1024;
+
 /// How many objects of a kind are read at most.
 const LIST_LIMIT: u32 = 500;
 
@@ -400,6 +403,7 @@ fn node_state(node: &Node) -> NodeState {
 fn client_through(socket: PathBuf, config: &Config) -> Result<Client, kube::Error> {
     let connector = config.rustls_https_connector_with_connector(SocketFile(socket))?;
     let http = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http1_max_buf_size(BUFFER)
         .build::<_, Body>(connector);
     let service = tower::ServiceBuilder::new()
         .layer(config.base_uri_layer())

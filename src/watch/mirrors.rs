@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,9 @@ const SHARE_LASTS: Duration = Duration::from_secs(12);
 
 /// After this long without a change the API is asked whether it is there.
 const ASK_AFTER: Duration = Duration::from_secs(30);
+
+/// How many clusters are listed at once; what comes whole takes memory until it is reduced.
+const LISTED_AT_ONCE: usize = 8;
 
 /// How long the first lists may take.
 const LISTS_LIMIT: Duration = Duration::from_secs(60);
@@ -64,6 +67,7 @@ pub struct Mirrors {
     /// Those in which something turned since they were last asked for.
     turned: Mutex<BTreeSet<ClusterId>>,
     turn: Notify,
+    lists: Semaphore,
 }
 
 impl Mirrors {
@@ -77,6 +81,7 @@ impl Mirrors {
             watched: Mutex::default(),
             turned: Mutex::default(),
             turn: Notify::new(),
+            lists: Semaphore::new(LISTED_AT_ONCE),
         }
     }
 
@@ -202,6 +207,7 @@ impl Mirrors {
         // As it is now: its address may be another one since the last connection.
         let cluster = self.of(id).context("another replica watches it")?.cluster;
         let kubernetes = self.connect(&cluster).await.map_err(of_step)?;
+        let mut listing = Some(self.lists.acquire().await?);
         let mut changes = kubernetes.watch();
         let listed_by = Instant::now() + LISTS_LIMIT;
         let mut ask_at = Instant::now() + ASK_AFTER;
@@ -213,6 +219,9 @@ impl Mirrors {
                     };
                     if one.mirror.take(change?) {
                         self.turn(id);
+                    }
+                    if one.mirror.is_live() {
+                        drop(listing.take());
                     }
                     ask_at = Instant::now() + ASK_AFTER;
                 }

@@ -12,10 +12,13 @@ pub use kube::runtime::watcher::Event as Change;
 use kube::runtime::watcher::{self, Config, watcher};
 
 use super::pods::{of_kubernetes, pod_state};
-use super::{Kubernetes, KubernetesError, LIST_LIMIT, NodeState, PodState, node_state};
+use super::{Kubernetes, KubernetesError, NodeState, PodState, node_state};
 
 /// What is told of pods that are in trouble; events about anything else are not needed.
 pub(super) const POD_WARNINGS: &str = "type=Warning,involvedObject.kind=Pod";
+
+/// How many objects of the first list are held at once, before they are reduced.
+const PAGE: u32 = 50;
 
 /// How long a watch lasts before it is made anew, in seconds; what a real server ends later and a
 /// dead connection never.
@@ -54,7 +57,7 @@ impl Kubernetes {
     /// on. What the server forgot is listed anew by itself; any other failure is told once, and a
     /// caller that goes on reading waits longer each time.
     pub fn watch(&self) -> BoxStream<'static, Result<Observed, KubernetesError>> {
-        let whole = || Config::default().timeout(WATCH_S).page_size(LIST_LIMIT);
+        let whole = || Config::default().timeout(WATCH_S).page_size(PAGE);
         let warnings = whole().fields(POD_WARNINGS);
         let client = || self.client.clone();
         let pods = watcher(Api::<Pod>::all(client()), whole()).default_backoff();
