@@ -21,7 +21,7 @@ impl Shown {
     };
 
     /// Less than this tells nothing.
-    pub(super) const LEAST: Self = Self { option: 14 };
+    pub(super) const LEAST: Self = Self { option: 12 };
 
     /// From all to the least.
     pub(super) fn choices() -> impl Iterator<Item = Self> {
