@@ -61,7 +61,17 @@ pub enum KubernetesError {
         /// What is wrong with it; never its content.
         why: &'static str,
     },
-    /// The API did not answer or refused.
+    /// The API refused.
+    #[error("the Kubernetes API did not {doing}: {message} ({code})")]
+    Refused {
+        /// What was asked.
+        doing: &'static str,
+        /// What it said.
+        message: String,
+        /// The HTTP status.
+        code: u16,
+    },
+    /// The API did not answer as one.
     #[error("the Kubernetes API could not {doing}")]
     Api {
         /// What was asked.
@@ -88,27 +98,21 @@ impl KubernetesError {
             Self::Frontend(error) => error.is_transient(),
             Self::BadConfig { .. } => false,
             Self::TimedOut { .. } | Self::Watch(_) => true,
-            Self::Api { source, .. } => {
-                // Only a clear "no" of the API is final.
-                let no = matches!(source.as_ref(), kube::Error::Api(status)
-                    if (400..500).contains(&status.code) && status.code != 429);
-                !no
-            }
+            // Only a clear "no" of the API is final.
+            Self::Refused { code, .. } => !(400..500).contains(code) || *code == 429,
+            Self::Api { .. } => true,
         }
     }
 
     /// The HTTP status with which the API refused, if it did.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Api { source, .. } => {
-                let kube::Error::Api(status) = source.as_ref() else {
-                    return None;
-                };
-                Some(status.code)
-            }
-            Self::Frontend(_) | Self::BadConfig { .. } | Self::TimedOut { .. } | Self::Watch(_) => {
-                None
-            }
+            Self::Refused { code, .. } => Some(*code),
+            Self::Frontend(_)
+            | Self::BadConfig { .. }
+            | Self::Api { .. }
+            | Self::TimedOut { .. }
+            | Self::Watch(_) => None,
         }
     }
 
@@ -119,7 +123,7 @@ impl KubernetesError {
             Self::BadConfig { .. } => {
                 "reconfigure the infrastructure in IM's dashboard, then retry"
             }
-            Self::Api { .. } | Self::TimedOut { .. } | Self::Watch(_) => {
+            Self::Refused { .. } | Self::Api { .. } | Self::TimedOut { .. } | Self::Watch(_) => {
                 "check that the API server runs on the front end, then retry"
             }
         }
@@ -308,12 +312,24 @@ impl Kubernetes {
             timeout(CALL_LIMIT, answer)
                 .await
                 .map_err(|_elapsed| KubernetesError::TimedOut { doing })?
-                .map_err(|source| KubernetesError::Api {
-                    doing,
-                    source: Box::new(source),
-                })
+                .map_err(|error| answered(doing, error))
         };
         self.calls.count(call).await
+    }
+}
+
+/// What an answer means that is none: kube's own words of a refusal hold the whole object.
+fn answered(doing: &'static str, error: kube::Error) -> KubernetesError {
+    if let kube::Error::Api(status) = &error {
+        return KubernetesError::Refused {
+            doing,
+            message: status.message.chars().take(300).collect(),
+            code: status.code,
+        };
+    }
+    KubernetesError::Api {
+        doing,
+        source: Box::new(error),
     }
 }
 

@@ -318,13 +318,23 @@ impl Store {
         tx.commit().await.map_err(doing("committed"))
     }
 
-    /// Keeps a silence on a cluster, and shows its alerts anew.
+    /// Keeps a silence on a cluster, and shows its alerts anew. An older one of the same kind ends.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn silence(&self, cluster: ClusterId, silence: &Silence) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut tx = self.begin().await?;
+        sqlx::query!(
+            "update silences set ends_at = $3
+             where cluster_id = $1 and kind is not distinct from $2 and ends_at > $3",
+            cluster.as_uuid(),
+            silence.kind.map(AlertKind::as_str),
+            now
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("ended a silence"))?;
         sqlx::query!(
             "insert into silences (id, cluster_id, kind, reason, ends_at, set_by, set_at)
              values ($1, $2, $3, $4, $5, $6, $7)",

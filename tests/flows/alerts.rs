@@ -167,9 +167,12 @@ async fn what_can_not_be_seen_is_told_and_a_silence_keeps_still(pool: PgPool) {
     let past = "/pangeo alerts silence name:geo end:2020-01-01 reason:Update";
     let past = asks(&scene, past).await;
     assert!(past.says("in the future"), "{}", past.text());
-    let silence = "/pangeo alerts silence name:geo end:2099-01-01 reason:Update kind:hub";
-    let silence = asks(&scene, silence).await;
+    let silence_until =
+        |end| format!("/pangeo alerts silence name:geo end:{end} reason:Update kind:hub");
+    let silence = asks(&scene, &silence_until("2099-01-01")).await;
     assert!(silence.says("no `hub` alerts"), "{}", silence.text());
+    // It takes the place of the one before.
+    asks(&scene, &silence_until("2098-01-01")).await;
 
     let hub = scene.world.front_ends.hub_faults();
     drop(hub.inject(On::any(), Fault::answer(502, "Bad Gateway"), 10_000));
@@ -180,6 +183,7 @@ async fn what_can_not_be_seen_is_told_and_a_silence_keeps_still(pool: PgPool) {
     for words in ["the hub does not answer", "🔇 `geo` hub", "Update"] {
         assert!(list.says(words), "{words}: {}", list.text());
     }
+    assert_eq!(list.text().matches('🔇').count(), 1, "{}", list.text());
     scene
         .world
         .front_ends

@@ -293,15 +293,15 @@ pub(crate) fn token_watched(
     let name = clean.code(name);
     let Some(usual) = usual else {
         return format!(
-            "that is kept for {name}, but nobody is told of tokens\n             hint: take `token` out of `watch.off` in the bot's configuration"
+            "that is kept for {name}, but nobody is told of tokens\nhint: take `token` out of `watch.off` in the bot's configuration"
         );
     };
     match own {
         Some(minutes) => format!(
-            "an alert comes when the access token of {name} has less than {minutes} min left\n             hint: a token is refreshed when it has less than 10 min left; `/pangeo token status` shows it now"
+            "an alert comes when the access token of {name} has less than {minutes} min left\nhint: a token is refreshed when it has less than 10 min left; `/pangeo token status` shows it now"
         ),
         None => format!(
-            "an alert comes when the access token of {name} has less than {usual} min left, as of every cluster\n             hint: `/pangeo alerts silence kind:token` keeps it still for a time"
+            "an alert comes when the access token of {name} has less than {usual} min left, as of every cluster\nhint: `/pangeo alerts silence` with `kind:token` keeps it still for a time"
         ),
     }
 }

@@ -59,8 +59,8 @@ async fn write(context: &StepContext<'_>, from: Both, to: Both) -> Result<(), St
         return Ok(());
     }
     for (what, now, from, to) in [
-        ("IM's template", now.0, from.0, to.0),
-        ("CLUES' files", now.1, from.1, to.1),
+        ("the numbers in IM's template", now.0, from.0, to.0),
+        ("the numbers in CLUES' files", now.1, from.1, to.1),
     ] {
         if now != from && now != to {
             return Err(StepError::needs_human(

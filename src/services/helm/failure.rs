@@ -188,7 +188,7 @@ impl HelmFailure {
     pub fn hint(self) -> &'static str {
         match self {
             Self::ValuesRefused => {
-                "undo, then deploy with the option corrected that the text names"
+                "undo, then run the command again with what the text names corrected"
             }
             Self::NotReadyInTime => {
                 "look at the pods of the namespace `daskhub`: an image that can't be pulled, \
@@ -204,7 +204,9 @@ impl HelmFailure {
                 "ask who else works on this cluster; then retry, which upgrades what is there"
             }
             Self::RepositoryUnreachable => "check the network of the front end, then retry",
-            Self::ChartNotFound => "undo, then deploy with a chart version that the repository has",
+            Self::ChartNotFound => {
+                "undo, then run the command again with a chart version that the repository has"
+            }
             Self::NoChart => {
                 "see that the folder, its Chart.yaml and the sub-charts that it names are there, \
                  then try again"
@@ -212,7 +214,7 @@ impl HelmFailure {
             Self::ChartChanged => "leave this operation and run the command again for a new plan",
             Self::CrdsMissing => "retry, which first applies the definitions of this chart version",
             Self::KubernetesVersion => {
-                "undo, then deploy with a chart version that fits this version of Kubernetes"
+                "undo, then run the command again with a chart version that fits this version of Kubernetes"
             }
             Self::ClusterUnreachable => {
                 "check that the API server runs on the front end, then retry"
