@@ -12,6 +12,8 @@ pub struct Saved<T> {
     value: Mutex<T>,
     file: Option<PathBuf>,
     dirty: AtomicBool,
+    /// Whoever writes the file.
+    writing: Mutex<()>,
 }
 
 impl<T: Serialize + DeserializeOwned + Default> Saved<T> {
@@ -34,6 +36,7 @@ impl<T: Serialize + DeserializeOwned + Default> Saved<T> {
             value: Mutex::new(value),
             file,
             dirty: AtomicBool::new(false),
+            writing: Mutex::default(),
         })
     }
 
@@ -57,6 +60,7 @@ impl<T: Serialize + DeserializeOwned + Default> Saved<T> {
         let Some(path) = &self.file else {
             return Ok(());
         };
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.dirty.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
