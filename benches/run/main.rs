@@ -46,6 +46,14 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let mut rows = redaction::rows().to_vec();
+    let measured = measure(&mut rows, is_asked("quick")).await;
+    // What was measured before something failed is worth a look, too.
+    println!("\n{}", table::text(&rows));
+    measured
+}
+
+/// Measures one thing after the other.
+async fn measure(rows: &mut Vec<table::Row>, is_quick: bool) -> anyhow::Result<()> {
     rows.extend(week::rows());
     let setting = Setting::start().await?;
     let mut bot = setting.bot()?;
@@ -58,11 +66,9 @@ async fn main() -> anyhow::Result<()> {
     bot.start().await?;
     rows.extend(fleet::rows(&setting).await?);
     rows.extend(watch::rows(&setting, bot).await?);
-    if !is_asked("quick") {
+    if !is_quick {
         rows.extend(days::rows().await?);
     }
-    println!("\n{}", table::text(&rows));
-    drop(setting);
     Ok(())
 }
 
