@@ -10,7 +10,7 @@ use sandbox::switch::{DeadMansSwitch, SWITCH_KEY};
 use sqlx::PgPool;
 
 use crate::MIGRATOR;
-use crate::alerts::{QUICK, deployed_with, deploys};
+use crate::alerts::{QUICK, deployed_with};
 use crate::kill::HOST;
 use crate::scene::{PATIENCE, Scene};
 
@@ -273,7 +273,7 @@ backup_path = \"/var/backups/geo\"
         .collect();
     let set: Vec<(&str, &str)> = variables.iter().map(|(k, v)| (k.as_str(), *v)).collect();
     let scene = Scene::start_told(pool, own, &set).await;
-    let id = deploys(&scene).await;
+    let id = scene.deploys("").await;
     // Every other cluster needs no backup, and its CLUES may be dead for 10 minutes.
     told(
         &scene,

@@ -7,7 +7,6 @@ use sandbox::world::StallCause;
 use sqlx::PgPool;
 
 use crate::MIGRATOR;
-use crate::kill::HOST;
 use crate::scene::{PATIENCE, Scene};
 
 /// A notebook of which one fits on a worker of 8 cores and 32 GB.
@@ -36,19 +35,8 @@ async fn deployed(pool: PgPool) -> (Scene, String) {
 
 pub(crate) async fn deployed_with(pool: PgPool, keys: &[(&str, &str)]) -> (Scene, String) {
     let scene = Scene::start_set(pool, keys).await;
-    let id = deploys(&scene).await;
+    let id = scene.deploys("").await;
     (scene, id)
-}
-
-/// Deploys `geo`; answers the id of its infrastructure.
-pub(crate) async fn deploys(scene: &Scene) -> String {
-    scene.keeps_dns_secret(HOST).await;
-    let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
-    scene.person("ana").runs(&deploy).await.answer().await;
-    let plan = scene.plan("Create cluster `geo`").await;
-    scene.person("ben").reacts(&plan, "✅");
-    scene.sees("geo is ready").await;
-    scene.world.im.infrastructure("pangeo-geo").unwrap().id
 }
 
 async fn asks(scene: &Scene, typed: &str) -> Message {
@@ -220,16 +208,7 @@ async fn what_can_not_be_seen_is_told_and_a_silence_keeps_still(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn many_at_once_are_one_message_and_what_was_missed_is_told(pool: PgPool) {
     let (mut scene, _id) = deployed(pool).await;
-    // Nine more, at an address that never answers (TEST-NET-1 of RFC 5737).
-    sqlx::query(
-        "insert into clusters (id, name, host, phase, owner_id, options, infrastructure_id, address, revision, created_at, changed_at)
-         select gen_random_uuid(), name || '-' || n, name || n || '.vm.fedcloud.eu', phase, owner_id,
-                options, infrastructure_id || '-' || n, '192.0.2.1', revision, created_at, changed_at
-         from clusters, generate_series(1, 9) n",
-    )
-    .execute(&scene.pool)
-    .await
-    .unwrap();
+    scene.has_silent_clusters(9).await;
     let blind = "select count(*) from alerts where kind = 'blind' and state = 'firing'";
     scene.counts(blind, 9).await;
     let group = scene.sees("5 more of 5: neither the front end").await;

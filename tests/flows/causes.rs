@@ -11,8 +11,6 @@ use sqlx::PgPool;
 use crate::MIGRATOR;
 use crate::scene::{PATIENCE, Scene};
 
-const HOST: &str = "geo.vm.fedcloud.eu";
-
 /// Each cause, how the diagnosis calls it, and whether it shows only when CLUES wants a node.
 const CAUSES: [(StallCause, &str, bool); 12] = [
     (StallCause::TokenExpired, "token expired", false),
@@ -32,13 +30,7 @@ const CAUSES: [(StallCause, &str, bool); 12] = [
 /// A cluster in which nothing is wrong; pretend time is 60 times as fast.
 async fn deployed(pool: PgPool) -> (Scene, String) {
     let scene = Scene::start(pool).await;
-    scene.keeps_dns_secret(HOST).await;
-    let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
-    scene.person("ana").runs(&deploy).await.answer().await;
-    let plan = scene.plan("Create cluster `geo`").await;
-    scene.person("ben").reacts(&plan, "✅");
-    scene.sees("geo is ready").await;
-    let id = scene.world.im.infrastructure("pangeo-geo").unwrap().id;
+    let id = scene.deploys("").await;
     scene.world.set_pace(60);
     let world = &scene.world;
     assert_eq!(world.causes(&id), []);

@@ -10,12 +10,7 @@ const HOST: &str = "geo.vm.fedcloud.eu";
 /// A scene with a running cluster `geo`.
 async fn deployed(pool: PgPool) -> Scene {
     let scene = Scene::start(pool).await;
-    scene.keeps_dns_secret(HOST).await;
-    let deploy = "/pangeo deploy name:geo host:geo.vm.fedcloud.eu auth:native";
-    scene.person("ana").runs(deploy).await.answer().await;
-    let plan = scene.plan("Create cluster `geo`").await;
-    scene.person("ben").reacts(&plan, "✅");
-    scene.sees("geo is ready").await;
+    scene.deploys("").await;
     scene
 }
 

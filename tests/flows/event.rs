@@ -9,7 +9,6 @@ use sqlx::PgPool;
 use crate::MIGRATOR;
 use crate::scene::Scene;
 
-const HOST: &str = "geo.vm.fedcloud.eu";
 const SCALED: &str =
     "select count(*) from operations where command = 'scale' and state = 'succeeded'";
 
@@ -20,13 +19,7 @@ fn now() -> DateTime<Utc> {
 /// A scene with a cluster, and its infrastructure's id.
 async fn deployed(pool: PgPool) -> (Scene, String) {
     let scene = Scene::start(pool).await;
-    scene.keeps_dns_secret(HOST).await;
-    let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
-    scene.person("ana").runs(&deploy).await.answer().await;
-    let plan = scene.plan("Create cluster `geo`").await;
-    scene.person("ben").reacts(&plan, "✅");
-    scene.sees("geo is ready").await;
-    let id = scene.world.im.infrastructure("pangeo-geo").unwrap().id;
+    let id = scene.deploys("").await;
     (scene, id)
 }
 

@@ -11,24 +11,12 @@ use sqlx::PgPool;
 use crate::MIGRATOR;
 use crate::scene::{PATIENCE, Scene};
 
-const HOST: &str = "geo.vm.fedcloud.eu";
-const DEPLOY: &str = "/pangeo deploy name:geo host:geo.vm.fedcloud.eu auth:native";
 const CFG: &str = "etc/clues2/conf.d/plugin-kubernetes.cfg";
-
-/// Deploys `geo`, once `ben` has said yes; its infrastructure's id.
-async fn deploys(scene: &Scene) -> String {
-    scene.keeps_dns_secret(HOST).await;
-    scene.person("ana").runs(DEPLOY).await.answer().await;
-    let plan = scene.plan("Create cluster `geo`").await;
-    scene.person("ben").reacts(&plan, "✅");
-    scene.sees("geo is ready").await;
-    scene.world.im.infrastructure("pangeo-geo").unwrap().id
-}
 
 /// A scene with a cluster whose CLUES somebody told a wrong size, and its infrastructure's id.
 async fn deployed(pool: PgPool) -> (Scene, String) {
     let scene = Scene::start(pool).await;
-    let id = deploys(&scene).await;
+    let id = scene.deploys("").await;
     let wrong = StallCause::WrongNodeSize;
     scene.world.cause(&id, wrong, true).unwrap();
     (scene, id)
@@ -126,7 +114,7 @@ async fn what_a_person_changed_after_the_plan_is_left_alone(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_new_cluster_knows_the_size_of_its_nodes_and_grows(pool: PgPool) {
     let scene = Scene::start(pool).await;
-    let id = deploys(&scene).await;
+    let id = scene.deploys("").await;
     scene.sees("as a worker node really has").await;
     let front_ends = &scene.world.front_ends;
     assert_eq!(scene.world.causes(&id), []);
@@ -158,7 +146,7 @@ async fn a_new_cluster_without_workers_takes_what_was_ordered(pool: PgPool) {
     };
     let faults = scene.world.front_ends.kubernetes_faults();
     drop(faults.inject(On::get("/api/v1/nodes"), none, 1000));
-    let id = deploys(&scene).await;
+    let id = scene.deploys("").await;
     let told = scene.sees("no worker node has joined").await;
     assert!(told.says("/pangeo flavor set name:geo"), "{}", told.text());
     // 32 GB less 5 %.

@@ -8,8 +8,6 @@ use sqlx::PgPool;
 use crate::MIGRATOR;
 use crate::scene::{PATIENCE, Scene};
 
-const HOST: &str = "geo.vm.fedcloud.eu";
-
 async fn waits_until(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     let mut look = tokio::time::interval(Duration::from_millis(50));
@@ -37,12 +35,7 @@ async fn does(scene: &Scene, typed: &str, plan: &str, told: &str) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn nodes_are_shown_in_one_table_and_powered_through_clues(pool: PgPool) {
     let scene = Scene::start_set(pool, &[("WATCH_SAMPLE_S", "1")]).await;
-    scene.keeps_dns_secret(HOST).await;
-    let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
-    scene.person("ana").runs(&deploy).await.answer().await;
-    let plan = scene.plan("Create cluster `geo`").await;
-    scene.person("ben").reacts(&plan, "✅");
-    scene.sees("geo is ready").await;
+    scene.deploys("").await;
     let (world, id) = (
         &scene.world,
         scene.world.im.infrastructure("pangeo-geo").unwrap().id,

@@ -11,7 +11,6 @@ use sandbox::world::panel::Panel;
 use sqlx::PgPool;
 
 use crate::MIGRATOR;
-use crate::kill::HOST;
 use crate::scene::{PATIENCE, Scene};
 
 /// Shows the panel, of a scene that has no other.
@@ -31,12 +30,7 @@ async fn presses(browser: &Browser, text: &str) {
 async fn causes_users_and_time_are_switched_in_the_panel(pool: PgPool) {
     let scene = Scene::start(pool).await;
     has_panel(&scene);
-    scene.keeps_dns_secret(HOST).await;
-    let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
-    scene.person("ana").runs(&deploy).await.answer().await;
-    let plan = scene.plan("Create cluster `geo`").await;
-    scene.person("ben").reacts(&plan, "✅");
-    scene.sees("geo is ready").await;
+    scene.deploys("").await;
     let world = &scene.world;
     let id = world.im.infrastructure("pangeo-geo").unwrap().id;
     let options = BrowserOptions {

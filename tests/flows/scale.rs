@@ -8,8 +8,6 @@ use sqlx::PgPool;
 use crate::MIGRATOR;
 use crate::scene::{PATIENCE, Scene};
 
-const HOST: &str = "geo.vm.fedcloud.eu";
-
 /// A notebook of which one fits on a worker of 8 cores and 32 GB.
 const LARGE: ServerSize = ServerSize {
     cpu_milli: 4000,
@@ -25,13 +23,7 @@ struct Geo {
 impl Geo {
     async fn deployed(pool: PgPool) -> Self {
         let scene = Scene::start(pool).await;
-        scene.keeps_dns_secret(HOST).await;
-        let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
-        scene.person("ana").runs(&deploy).await.answer().await;
-        let plan = scene.plan("Create cluster `geo`").await;
-        scene.person("ben").reacts(&plan, "✅");
-        scene.sees("geo is ready").await;
-        let id = scene.world.im.infrastructure("pangeo-geo").unwrap().id;
+        let id = scene.deploys("").await;
         Self { scene, id }
     }
 

@@ -9,6 +9,8 @@ use sandbox::world::bot::{BotProcess, find_binary};
 use sandbox::world::{World, WorldOptions};
 use sqlx::PgPool;
 
+use crate::kill::HOST;
+
 /// How long a flow may take; a deploy in the sandbox takes a few seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -275,6 +277,34 @@ impl Scene {
             "{}",
             answer.text()
         );
+    }
+
+    /// Deploys the cluster `geo` with these options beside the usual ones, from the secret to the
+    /// summary; answers the id of its infrastructure.
+    pub(crate) async fn deploys(&self, options: &str) -> String {
+        self.keeps_dns_secret(HOST).await;
+        let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native {options}");
+        let ana = self.person("ana");
+        ana.runs(deploy.trim_end()).await.answer().await;
+        let plan = self.plan("Create cluster `geo`").await;
+        self.person("ben").reacts(&plan, "✅");
+        self.sees("geo is ready").await;
+        self.world.im.infrastructure("pangeo-geo").unwrap().id
+    }
+
+    /// Puts so many more clusters like `geo` into the inventory, at an address that never answers
+    /// (TEST-NET-1 of RFC 5737).
+    pub(crate) async fn has_silent_clusters(&self, count: i32) {
+        sqlx::query(
+            "insert into clusters (id, name, host, phase, owner_id, options, infrastructure_id, address, revision, created_at, changed_at)
+             select gen_random_uuid(), name || '-' || n, name || n || '.vm.fedcloud.eu', phase, owner_id,
+                    options, infrastructure_id || '-' || n, '192.0.2.1', revision, created_at, changed_at
+             from clusters, generate_series(1, $1) n",
+        )
+        .bind(count)
+        .execute(&self.pool)
+        .await
+        .unwrap();
     }
 
     /// Waits until everything that was told is shown.

@@ -6,17 +6,12 @@ use sandbox::discord::Message;
 use sqlx::PgPool;
 
 use crate::MIGRATOR;
-use crate::kill::{HOST, Point, arm, kill_there};
+use crate::kill::{Point, arm, kill_there};
 use crate::scene::{PATIENCE, Scene};
 
 async fn deployed(pool: PgPool) -> Scene {
     let scene = Scene::start(pool).await;
-    scene.keeps_dns_secret(HOST).await;
-    let deploy = format!("/pangeo deploy name:geo host:{HOST} auth:native");
-    scene.person("ana").runs(&deploy).await.answer().await;
-    let plan = scene.plan("Create cluster `geo`").await;
-    scene.person("ben").reacts(&plan, "✅");
-    scene.sees("geo is ready").await;
+    scene.deploys("").await;
     scene
 }
 

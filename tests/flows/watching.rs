@@ -49,16 +49,7 @@ async fn who_begins_to_wait_is_seen_at_once_whatever_happened_to_the_connection(
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn two_bots_share_the_clusters_and_one_takes_all_when_the_other_dies(pool: PgPool) {
     let (mut scene, _id) = deployed_with(pool, QUICK).await;
-    // Nine more, at an address that never answers (TEST-NET-1 of RFC 5737).
-    sqlx::query(
-        "insert into clusters (id, name, host, phase, owner_id, options, infrastructure_id, address, revision, created_at, changed_at)
-         select gen_random_uuid(), name || '-' || n, name || n || '.vm.fedcloud.eu', phase, owner_id,
-                options, infrastructure_id || '-' || n, '192.0.2.1', revision, created_at, changed_at
-         from clusters, generate_series(1, 9) n",
-    )
-    .execute(&scene.pool)
-    .await
-    .unwrap();
+    scene.has_silent_clusters(9).await;
     let all = "select count(*) from watch_shares where replica = 'bot-1'";
     scene.counts(all, 10).await;
     let mut second = scene.second_bot().await;
