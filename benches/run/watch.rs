@@ -44,7 +44,7 @@ pub(crate) async fn rows(setting: &Setting, mut bot: BotProcess) -> anyhow::Resu
     for infrastructure in &ids {
         world.front_ends.add_crowd(infrastructure, CROWD);
     }
-    sqlx::query("truncate watched, alerts")
+    sqlx::query("truncate watched, alerts cascade")
         .execute(&pool)
         .await?;
     let stalls_after = STALLS_AFTER_S.to_string();

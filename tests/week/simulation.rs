@@ -276,8 +276,11 @@ impl Simulation {
             }
             return;
         }
-        // Enough for two nodes more than there are, for as long as it is broken.
-        for _one in 0..self.room() + 2 * PER_NODE {
+        // Enough for two nodes more than there are or come, for as long as it is broken; never more
+        // than there can be, which would be another fault.
+        let wanted = (self.room() + 2 * PER_NODE).saturating_sub(self.waiting());
+        let possible = (MAX_NODES * PER_NODE).saturating_sub(self.servers.len());
+        for _one in 0..wanted.min(possible) {
             self.server(lasts + 1800, Wants::Place);
         }
         if fault.cause == Cause::PodNeverFits {
@@ -304,6 +307,12 @@ impl Simulation {
     fn on_node(&self, number: usize) -> usize {
         let servers = self.servers.iter();
         servers.filter(|server| server.node == Some(number)).count()
+    }
+
+    /// How many servers wait for a place.
+    fn waiting(&self) -> usize {
+        let waits = |server: &&Server| server.node.is_none() && server.wants == Wants::Place;
+        self.servers.iter().filter(waits).count()
     }
 
     /// How many more servers the nodes take that are on, or on their way.
@@ -372,11 +381,7 @@ impl Simulation {
     /// CLUES powers a node on for those who wait, and gives idle ones back.
     fn clues(&mut self) {
         let now = self.now;
-        let waits = self
-            .servers
-            .iter()
-            .filter(|server| server.node.is_none() && server.wants == Wants::Place)
-            .count();
+        let waits = self.waiting();
         let booting = self
             .nodes
             .iter()
