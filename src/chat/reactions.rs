@@ -219,9 +219,6 @@ impl Reactions {
         for earlier in self.carried_from(&plan).await? {
             self.refresh(&earlier).await?;
         }
-        if plan.state != PlanState::Waiting {
-            return Ok(None);
-        }
         Ok(Some(self.parts.starter.start_if_approved(id).await?))
     }
 

@@ -31,10 +31,12 @@ impl Shared {
                 };
                 let steps = store.steps(*id).await?;
                 let line = store.last_log_line(*id).await?;
+                let before = store.operation_before(&operation).await?;
                 let now = store.clock().now();
                 let link = self.parts.links.page(*id, now);
                 let shown = progress::Shown {
                     operation: &operation,
+                    before: before.as_ref(),
                     steps: &steps,
                     last_line: line.as_ref(),
                     link: link.as_str(),

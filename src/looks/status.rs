@@ -10,6 +10,7 @@ use super::token::ends;
 use super::{Chart, LookError, Looks, Report, Tone};
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::cluster::{Cluster, Phase};
+use crate::domain::operation::{Operation, OperationState};
 use crate::domain::sample::Sample;
 use crate::domain::schedule::Schedule;
 use crate::operations::services::address_of;
@@ -60,10 +61,7 @@ impl Looks {
         let Some(cluster) = self.store.cluster_by_name(name).await? else {
             return Ok(None);
         };
-        let operations = self.store.recent_operations(Some(name), 1).await?;
-        let open = operations
-            .first()
-            .filter(|operation| !operation.state.is_final());
+        let open = self.store.open_operations(name).await?;
         let now = self.store.clock().now();
         let (im, inside, hub) = tokio::join!(
             self.im_state(&cluster),
@@ -103,16 +101,9 @@ impl Looks {
             report = report.field("Alerts", lines);
         }
         report = self.planned(&cluster, report).await?;
-        if let Some(open) = open {
-            report = report.field(
-                "Open operation",
-                format!(
-                    "`{}` {} is {}",
-                    open.id.short(),
-                    open.command,
-                    open.state.as_str()
-                ),
-            );
+        if !open.is_empty() {
+            let lines: Vec<String> = open.iter().take(LISTED).map(in_a_line).collect();
+            report = report.field("Open operations", lines.join("\n"));
         }
         report.chart = Some(self.chart(&cluster, now, inside.now).await?);
         Ok(Some(report))
@@ -276,6 +267,17 @@ impl Looks {
             None => "the bot logs in to IM with a password".to_owned(),
             Some(token) => token_words(read_expiry(&token), now),
         }
+    }
+}
+
+/// An operation and how far it is; one that stopped holds up what stands below it.
+fn in_a_line(operation: &Operation) -> String {
+    let (id, command) = (operation.id.short(), &operation.command);
+    match operation.state {
+        OperationState::Stopped => format!(
+            "⚠ `{id}` {command} stopped and holds up the others: `/pangeo ops show operation:{id}`"
+        ),
+        other => format!("`{id}` {command} is {}", other.as_str()),
     }
 }
 

@@ -153,7 +153,7 @@ impl Control {
             }
             OperationState::Stopped => "it has stopped: retry it, undo it or leave it",
             OperationState::Failed | OperationState::Cancelled => {
-                "it was left: it can be retried or undone while nothing else runs on its target"
+                "it was left: it can be retried or undone while no newer operation of its target exists"
             }
             OperationState::Succeeded => {
                 "nothing is left to do; `/pangeo status` shows the cluster"

@@ -10,6 +10,7 @@ use crate::domain::cluster::NewCluster;
 use crate::domain::deploy::DeployOptions;
 use crate::domain::ids::{ClusterId, EventId, OperationId, PlanId};
 use crate::domain::lock::Lock;
+use crate::domain::operation::OperationState;
 use crate::domain::plan::{Plan, PlanState};
 use crate::domain::runbook::Runbook;
 use crate::domain::token::{EVERY_CLUSTER, RenewOptions};
@@ -34,8 +35,17 @@ pub fn brings_cluster(command: &str) -> bool {
 /// What became of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartOutcome {
-    /// Its operation was created.
+    /// Its operation was created, and it is its turn.
     Started(OperationId),
+    /// Its operation was created and waits behind another one.
+    Queued {
+        /// It.
+        operation: OperationId,
+        /// The one whose turn it is.
+        behind: OperationId,
+        /// Whether that waits for a person.
+        is_stopped: bool,
+    },
     /// More grants are needed.
     Waiting {
         /// Grants that count.
@@ -91,14 +101,19 @@ impl Starter {
     }
 
     /// Counts the grants of a plan, and creates its operation if they suffice and the target is
-    /// still as the plan saw it.
+    /// still as the plan saw it. Says the same of an operation that was created meanwhile.
     ///
     /// # Errors
     /// [`StartError`]; the plan waits on.
     pub async fn start_if_approved(&self, id: PlanId) -> Result<StartOutcome, StartError> {
         match self.approvals.decide(id).await? {
             Decision::Waiting { given, needed } => Ok(StartOutcome::Waiting { given, needed }),
-            Decision::Refused { .. } | Decision::NotWaiting => Ok(StartOutcome::Ended),
+            // The same approval may have started it elsewhere: by the reaction beside the button.
+            Decision::NotWaiting => match self.store.operation_of_plan(id).await? {
+                Some(operation) => self.turn(&operation.target, operation.id).await,
+                None => Ok(StartOutcome::Ended),
+            },
+            Decision::Refused { .. } => Ok(StartOutcome::Ended),
             Decision::Approved { .. } => {
                 let Some(plan) = self.store.plan(id).await? else {
                     return Ok(StartOutcome::Ended);
@@ -151,7 +166,7 @@ impl Starter {
             }
         };
         match started {
-            Ok(Started::New(id)) => Ok(StartOutcome::Started(id)),
+            Ok(Started::New(id)) => self.turn(&plan.essence.target, id).await,
             Ok(Started::NotWaiting) => Ok(StartOutcome::Ended),
             Ok(Started::Drifted) => {
                 self.void(plan, "the operation went on since the plan was made")
@@ -166,6 +181,19 @@ impl Starter {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether it is the turn of an operation that was created.
+    async fn turn(&self, target: &str, id: OperationId) -> Result<StartOutcome, StartError> {
+        let open = self.store.open_operations(target).await?;
+        Ok(match open.first() {
+            Some(first) if first.id != id => StartOutcome::Queued {
+                operation: id,
+                behind: first.id,
+                is_stopped: first.state == OperationState::Stopped,
+            },
+            Some(_) | None => StartOutcome::Started(id),
+        })
     }
 
     async fn void(&self, plan: &Plan, why: &str) -> Result<StartOutcome, StartError> {

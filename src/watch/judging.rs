@@ -19,8 +19,8 @@ pub(super) struct Known {
     pub(super) open: Vec<Alert>,
     /// What keeps alerts still.
     pub(super) silences: Vec<Silence>,
-    /// Its newest operation.
-    pub(super) latest: Option<Operation>,
+    /// The operation whose turn it is; others wait behind it.
+    pub(super) operation: Option<Operation>,
     /// Whether a lock says that nothing new is told.
     pub(super) is_quiet: bool,
     /// How long before its end people want to know of its token.
@@ -35,12 +35,13 @@ impl Known {
 
     /// Whether an operation is at work that may explain what is seen.
     pub(super) fn is_busy(&self) -> bool {
-        self.latest.as_ref().is_some_and(|operation| {
-            matches!(
-                operation.state,
-                OperationState::Queued | OperationState::Running | OperationState::Waiting
-            )
-        })
+        self.operation.is_some() && !self.is_stopped()
+    }
+
+    /// Whether an operation waits for a person, and all behind it with it.
+    pub(super) fn is_stopped(&self) -> bool {
+        let state = self.operation.as_ref().map(|operation| operation.state);
+        state == Some(OperationState::Stopped)
     }
 }
 
@@ -100,7 +101,7 @@ pub(super) fn sightings(
         (AlertKind::Drift, sightings::drift(looked.drifted)),
         (
             AlertKind::Operation,
-            sightings::operation(known.latest.as_ref(), settings.waits_after),
+            sightings::operation(known.operation.as_ref(), settings.waits_after),
         ),
     ]
 }

@@ -166,9 +166,9 @@ pub fn drift(drifted: Option<&Look<Vec<String>>>) -> Sighting {
     }
 }
 
-/// An operation waits for a person.
-pub fn operation(latest: Option<&Operation>, fires_after: TimeDelta) -> Sighting {
-    let stopped = latest.filter(|operation| operation.state == OperationState::Stopped);
+/// The operation whose turn it is waits for a person.
+pub fn operation(current: Option<&Operation>, fires_after: TimeDelta) -> Sighting {
+    let stopped = current.filter(|operation| operation.state == OperationState::Stopped);
     let Some(operation) = stopped else {
         return Sighting::Gone;
     };

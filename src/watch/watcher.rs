@@ -38,7 +38,6 @@ use crate::domain::diagnosis::{Look, SeenKubernetes};
 use crate::domain::ids::ClusterId;
 use crate::domain::message::{MessageKind, Place};
 use crate::domain::metrics::{self, Metrics};
-use crate::domain::operation::OperationState;
 use crate::domain::token::TokenWatch;
 use crate::looks::{LookError, Looks};
 use crate::operations::Services;
@@ -349,8 +348,7 @@ impl Watcher {
     }
 
     async fn known(&self, cluster: &Cluster) -> Result<Known, StoreError> {
-        let name = Some(cluster.name.as_str());
-        let latest = self.store.recent_operations(name, 1).await?;
+        let operations = self.store.open_operations(cluster.name.as_str()).await?;
         let now = self.store.clock().now();
         let locks = self.store.locks(cluster.id).await?;
         let token = self.store.fact(&TokenWatch::key(cluster.id)).await?;
@@ -360,7 +358,7 @@ impl Watcher {
             is_quiet: locks.iter().any(|lock| lock.quiet && lock.holds_at(now)),
             open: self.store.open_alerts(Some(cluster.id)).await?,
             silences: self.store.silences(cluster.id).await?,
-            latest: latest.into_iter().next(),
+            operation: operations.into_iter().next(),
         })
     }
 
@@ -379,11 +377,7 @@ impl Watcher {
         let is_old = self
             .times(cluster.id)
             .is_none_or(|times| (now - times.full_at).abs() >= full);
-        let is_stopped = known
-            .latest
-            .as_ref()
-            .is_some_and(|operation| operation.state == OperationState::Stopped);
-        !is_quiet || is_old || is_stopped || !known.open.is_empty()
+        !is_quiet || is_old || known.is_stopped() || !known.open.is_empty()
     }
 
     /// What the hub says; `None` if the cluster has none.

@@ -235,6 +235,28 @@ async fn an_operation_that_waits_for_a_person_is_told_until_one_decides(pool: Pg
     let plan = scene.plan("2024.01.15").await;
     scene.person("ben").reacts(&plan, "✅");
     let stopped = scene.sees_button("Retry").await;
+    // What is approved now waits behind it, and everybody is told so; so does the alert come.
+    ana.runs("/pangeo scale name:geo max:6")
+        .await
+        .answer()
+        .await;
+    let plan = scene.plan("Scale `geo`").await;
+    let ben = scene.person("ben");
+    let answer = ben.presses_on(&plan, "Approve").await.answer().await;
+    for words in [
+        "waits behind operation `",
+        "waits for a person: `/pangeo ops",
+    ] {
+        assert!(answer.says(words), "{words}: {}", answer.text());
+    }
+    scene.sees("behind `values image`, which stopped").await;
+    let status = ana.runs("/pangeo status name:geo").await.answer().await;
+    for words in [
+        "values image stopped and holds up the others",
+        "scale is queued",
+    ] {
+        assert!(status.says(words), "{words}: {}", status.text());
+    }
     let alert = told(
         &scene,
         "geo: `values image` waits for a person",
@@ -254,6 +276,8 @@ async fn an_operation_that_waits_for_a_person_is_told_until_one_decides(pool: Pg
         .await
         .unwrap();
     assert!(end.says("✅ `values image`"), "{}", end.text());
+    let scaled = "select count(*) from operations where command = 'scale' and state = 'succeeded'";
+    scene.counts(scaled, 1).await;
     none_is_open(&scene).await;
     scene.nothing_unexpected();
 }

@@ -22,6 +22,16 @@ pub(crate) async fn run(call: Call<'_>) -> anyhow::Result<View> {
         return Ok(View::text(answers::no_such_cluster(clean, &name)));
     };
     let owner = SecretOwner::Cluster(cluster.id);
+    if call
+        .shared
+        .parts
+        .vault
+        .get(&owner, HUB_TOKEN)
+        .await?
+        .is_none()
+    {
+        return Ok(View::text(alert::test_user_none(clean, &name)));
+    }
     store.forget_secret(&owner, HUB_TOKEN).await?;
     let details = serde_json::json!({"name": HUB_TOKEN});
     let by = call.caller.person.id;

@@ -241,6 +241,14 @@ pub(crate) fn test_user_gone(clean: &Clean, name: &str) -> String {
     )
 }
 
+/// There is no token to forget.
+pub(crate) fn test_user_none(clean: &Clean, name: &str) -> String {
+    format!(
+        "nothing is changed: no token of a test user is kept for {}",
+        clean.code(name)
+    )
+}
+
 /// The token can do too much.
 pub(crate) fn test_user_is_admin(clean: &Clean, user: &HubUser) -> String {
     format!(

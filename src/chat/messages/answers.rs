@@ -112,6 +112,21 @@ pub(crate) fn with_start(clean: &Clean, text: String, started: Option<&StartOutc
         Some(StartOutcome::Started(operation)) => {
             format!("{text}\noperation `{}` starts", operation.short())
         }
+        Some(StartOutcome::Queued {
+            operation,
+            behind,
+            is_stopped,
+        }) => {
+            let (operation, behind) = (operation.short(), behind.short());
+            let hint = if *is_stopped {
+                format!(
+                    "\nhint: that stopped and waits for a person: `/pangeo ops show operation:{behind}`"
+                )
+            } else {
+                String::new()
+            };
+            format!("{text}\noperation `{operation}` waits behind operation `{behind}`{hint}")
+        }
         Some(StartOutcome::Void(reason)) => format!(
             "{text}\nthe plan is void: {}\nhint: run the command again for a new plan",
             clean.ours(reason)

@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use chrono::{DateTime, Utc};
-
 use super::{progress, roles, when};
 use crate::chat::picture;
 use crate::chat::text::{Clean, cut};
 use crate::chat::view::{Card, FIELD, File, Shade, TEXT, View};
 use crate::commands::{Catalogue, Command, Effect, OptionSpec};
-use crate::domain::operation::{Operation, StepRow};
+use crate::domain::operation::Operation;
 use crate::domain::person::Person;
 use crate::looks::{Report, Tone};
 
@@ -74,21 +72,9 @@ pub(crate) fn operations(clean: &Clean, operations: &[Operation]) -> View {
 }
 
 /// One operation.
-pub(crate) fn operation(
-    clean: &Clean,
-    operation: &Operation,
-    steps: &[StepRow],
-    link: &str,
-    now: DateTime<Utc>,
-) -> View {
-    let shown = progress::Shown {
-        operation,
-        steps,
-        last_line: None,
-        link,
-        now,
-    };
-    let view = progress::view(clean, &shown);
+pub(crate) fn operation(clean: &Clean, shown: &progress::Shown<'_>) -> View {
+    let operation = shown.operation;
+    let view = progress::view(clean, shown);
     let mut fields = vec![("Asked by".to_owned(), format!("<@{}>", operation.requester))];
     if !operation.state.is_final() {
         fields.push(("Time limit".to_owned(), when(operation.deadline)));
@@ -239,7 +225,15 @@ mod tests {
     fn one_operation_shows_its_steps_and_buttons() {
         let one = operation(OperationState::Running);
         let steps = [step("connect", StepState::Done)];
-        let view = super::operation(&clean(), &one, &steps, "https://bot/x", at(5));
+        let shown = progress::Shown {
+            operation: &one,
+            before: None,
+            steps: &steps,
+            last_line: None,
+            link: "https://bot/x",
+            now: at(5),
+        };
+        let view = super::operation(&clean(), &shown);
         let card = view.card.unwrap();
         assert!(card.text.contains("✓ `connect` 2 s"), "{}", card.text);
         assert_eq!(card.fields[0], ("Asked by".to_owned(), "<@7>".to_owned()));

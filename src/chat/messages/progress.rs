@@ -16,6 +16,8 @@ const BAR: usize = 16;
 /// Everything that the message shows.
 pub(crate) struct Shown<'a> {
     pub(crate) operation: &'a Operation,
+    /// The one whose turn it is, if this one waits behind it.
+    pub(crate) before: Option<&'a Operation>,
     pub(crate) steps: &'a [StepRow],
     pub(crate) last_line: Option<&'a LogLine>,
     pub(crate) link: &'a str,
@@ -36,7 +38,7 @@ pub(crate) fn view(clean: &Clean, shown: &Shown<'_>) -> View {
     let _written = write!(
         text,
         "\n{}\n[page with the whole log]({})",
-        note(clean, operation, shown.steps),
+        note(clean, shown),
         shown.link
     );
     View {
@@ -161,12 +163,27 @@ pub(crate) fn step_line(clean: &Clean, step: &StepRow, now: DateTime<Utc>) -> St
     }
 }
 
-fn note(clean: &Clean, operation: &Operation, steps: &[StepRow]) -> String {
+/// What an operation waits behind.
+fn waits(clean: &Clean, operation: &Operation, before: Option<&Operation>) -> String {
+    let target = clean.code(&operation.target);
+    let Some(before) = before else {
+        return format!("waits for its turn on {target}");
+    };
+    let (id, command) = (before.id.short(), clean.code(&before.command));
+    if before.state == OperationState::Stopped {
+        format!(
+            "waits on {target} behind {command}, which stopped and waits for a person: `/pangeo ops show operation:{id}`"
+        )
+    } else {
+        format!("waits on {target} behind {command}, operation `{id}`")
+    }
+}
+
+fn note(clean: &Clean, shown: &Shown<'_>) -> String {
+    let (operation, steps) = (shown.operation, shown.steps);
     let since = operation.started_at.unwrap_or(operation.created_at);
     let mut text = match operation.state {
-        OperationState::Queued => {
-            format!("waits for its turn on {}", clean.code(&operation.target))
-        }
+        OperationState::Queued => waits(clean, operation, shown.before),
         OperationState::Running | OperationState::Waiting => format!("started {}", when(since)),
         OperationState::Stopped => match untold_reason(operation, steps) {
             Some(reason) => format!("stopped: {}", clean.ours(&cut(reason, 600))),
@@ -292,12 +309,32 @@ pub(crate) mod tests {
     fn shown(operation: &Operation, steps: &[StepRow], line: Option<&LogLine>) -> View {
         let shown = Shown {
             operation,
+            before: None,
             steps,
             last_line: line,
             link: "https://bot/operations/1",
             now: at(65),
         };
         view(&Clean::new(Redactor::new()), &shown)
+    }
+
+    #[test]
+    fn a_queued_operation_says_what_it_waits_behind() {
+        let queued = operation(OperationState::Queued);
+        let clean = Clean::new(Redactor::new());
+        let waits = |before: Option<&Operation>| waits(&clean, &queued, before);
+        assert_eq!(waits(None), "waits for its turn on `geo`");
+        let running = operation(OperationState::Running);
+        let text = waits(Some(&running));
+        assert!(
+            text.starts_with("waits on `geo` behind `deploy`, operation"),
+            "{text}"
+        );
+        let text = waits(Some(&operation(OperationState::Stopped)));
+        assert!(
+            text.contains("which stopped and waits for a person: `/pangeo ops show"),
+            "{text}"
+        );
     }
 
     #[test]

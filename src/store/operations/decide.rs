@@ -47,7 +47,8 @@ impl Store {
     }
 
     /// Lets a stopped or left operation go on: failed steps begin anew. False if it is not at rest
-    /// in such a state.
+    /// in such a state, or if it was left and a newer one of its target came since; what waits
+    /// behind a stopped one has not begun.
     ///
     /// # Errors
     /// When the database fails.
@@ -62,11 +63,11 @@ impl Store {
         let row = sqlx::query!(
             r#"update operations set state = 'queued', wake_at = null, stop_reason = null,
                    hint = null, cancel_requested_by = null, ended_at = null, deadline = $2
-               where id = $1 and state in ('stopped', 'failed', 'cancelled')
-                 and not exists (
+               where id = $1 and (state = 'stopped'
+                 or state in ('failed', 'cancelled') and not exists (
                      select 1 from operations other
                      where other.target = operations.target and other.id <> operations.id
-                       and other.created_at > operations.created_at)
+                       and other.created_at > operations.created_at))
                returning cluster_id as "cluster_id: ClusterId""#,
             id.as_uuid(),
             now + time_limit

@@ -2,7 +2,7 @@
 
 use super::{Row, StepDbRow};
 use crate::domain::ids::{ClusterId, DiscordChannelId, OperationId, PlanId};
-use crate::domain::operation::{Operation, StepRow};
+use crate::domain::operation::{Operation, OperationState, StepRow};
 use crate::store::{Store, StoreError, doing};
 
 impl Store {
@@ -53,6 +53,47 @@ impl Store {
         .into_iter()
         .map(Operation::try_from)
         .collect()
+    }
+
+    /// The operations of a target that are not over, in the order of their turns: the first one is at
+    /// work, or waits for a person and holds the others up.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open_operations(&self, target: &str) -> Result<Vec<Operation>, StoreError> {
+        sqlx::query_as!(
+            Row,
+            r#"select id as "id: OperationId", plan_id as "plan_id: PlanId", command, target,
+                   cluster_id as "cluster_id: ClusterId", options, requester_id, channel_id, state,
+                   direction, attempt, wake_at, cancel_requested_by, stop_reason, hint, deadline,
+                   created_at, started_at, ended_at
+               from operations
+               where target = $1 and state in ('queued', 'running', 'waiting', 'stopped')
+               order by created_at, id limit 20"#,
+            target
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(doing("read the open operations"))?
+        .into_iter()
+        .map(Operation::try_from)
+        .collect()
+    }
+
+    /// The operation whose turn it is, if this one waits behind it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn operation_before(
+        &self,
+        operation: &Operation,
+    ) -> Result<Option<Operation>, StoreError> {
+        if operation.state != OperationState::Queued {
+            return Ok(None);
+        }
+        let open = self.open_operations(&operation.target).await?;
+        let first = open.into_iter().next();
+        Ok(first.filter(|first| first.id != operation.id))
     }
 
     /// The operation whose short id (its last 8 digits) or full id this is.
