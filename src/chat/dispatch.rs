@@ -1,4 +1,4 @@
-//! Takes interactions one by one and works on them at the same time.
+//! Takes interactions and works on them at the same time.
 //!
 //! For each: who may (in memory) → the acknowledgement → the work, within its deadline → the
 //! private answer. The number in work is bounded; one more is told so at once.
@@ -14,10 +14,10 @@ use serenity::all::{
     CreateInteractionResponseMessage, CreateModal, Interaction, InteractionId, Member,
     ModalInteraction, User,
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use super::access::{Caller, Refusal};
@@ -31,60 +31,61 @@ use crate::store::audit::AuditEntry;
 
 /// How long the work behind an acknowledged interaction may take; its token lives 15 minutes.
 const WORK: Duration = Duration::from_mins(12);
+/// How many interactions may be dealt with at once, with those that are being told to try again.
+const MOST: usize = 1024;
 /// How long what is in work may take when the bot ends.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// An interaction, and when it came.
-pub(crate) struct Received {
-    pub(crate) interaction: Box<Interaction>,
-    pub(crate) at: Instant,
+/// Takes interactions, each in the task that serenity gives it: no other task stands before the
+/// acknowledgement.
+#[derive(Clone)]
+pub(crate) struct Dispatch {
+    shared: Arc<Shared>,
+    in_work: TaskTracker,
 }
 
-/// Runs until the bot ends; what is in work then may finish within a short time.
-pub(crate) async fn run(
-    shared: Arc<Shared>,
-    mut interactions: mpsc::Receiver<Received>,
-    ended: CancellationToken,
-) -> Result<(), ChatError> {
-    let mut in_work = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = ended.cancelled() => break,
-            Some(done) = in_work.join_next() => {
-                if let Err(error) = done {
-                    tracing::error!(error = %error, "an interaction's task failed");
-                }
-            }
-            interaction = interactions.recv() => match interaction {
-                Some(interaction) => {
-                    let span = tracing::info_span!("interaction", user.id = tracing::field::Empty);
-                    in_work.spawn(take(Arc::clone(&shared), interaction).instrument(span));
-                }
-                None => break,
-            },
+impl Dispatch {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            in_work: TaskTracker::new(),
         }
     }
-    let drained = timeout(GRACE, async {
-        while in_work.join_next().await.is_some() {}
-    })
-    .await;
-    if drained.is_err() {
-        tracing::warn!(interactions = in_work.len(), "gave up what was in work");
+
+    /// Works on one interaction until it is dealt with.
+    pub(crate) async fn take(&self, interaction: Interaction) {
+        if self.in_work.is_closed() || self.in_work.len() >= MOST {
+            // Discord tells the person that nothing came within 3 s.
+            tracing::error!("too many interactions at once, or the bot ends; one stays unanswered");
+            return;
+        }
+        let span = tracing::info_span!("interaction", user.id = tracing::field::Empty);
+        let work = take(&self.shared, interaction, Instant::now()).instrument(span);
+        self.in_work.track_future(work).await;
     }
-    Ok(())
+
+    /// Runs until the bot ends; what is in work then may finish within a short time.
+    pub(crate) async fn run(self, ended: CancellationToken) -> Result<(), ChatError> {
+        ended.cancelled().await;
+        self.in_work.close();
+        if timeout(GRACE, self.in_work.wait()).await.is_err() {
+            let interactions = self.in_work.len();
+            tracing::warn!(interactions, "gave up what was in work");
+        }
+        Ok(())
+    }
 }
 
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "serenity's own enum, which may grow"
 )]
-async fn take(shared: Arc<Shared>, received: Received) {
-    let Received { interaction, at } = received;
-    match *interaction {
-        Interaction::Command(command) => handlers::take(&shared, command, at).await,
-        Interaction::Autocomplete(command) => completion::take(&shared, command, at).await,
-        Interaction::Component(component) => buttons::take(&shared, component, at).await,
-        Interaction::Modal(modal) => forms::take(&shared, modal, at).await,
+async fn take(shared: &Shared, interaction: Interaction, at: Instant) {
+    match interaction {
+        Interaction::Command(command) => handlers::take(shared, command, at).await,
+        Interaction::Autocomplete(command) => completion::take(shared, command, at).await,
+        Interaction::Component(component) => buttons::take(shared, component, at).await,
+        Interaction::Modal(modal) => forms::take(shared, modal, at).await,
         // A ping comes over HTTP only; serenity may learn of other kinds.
         _other => {}
     }

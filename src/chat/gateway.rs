@@ -1,10 +1,10 @@
 //! The connection on which Discord tells what happens.
 //!
 //! Of all replicas only the one that holds the lease `gateway` connects; the others stand by and
-//! take over when it ends. The handlers below do nothing but pass on: interactions into a bounded
-//! queue, changes of reactions and messages into [`Hints`], where they collapse.
+//! take over when it ends. The handlers below do nothing but pass on: interactions to [`Dispatch`],
+//! changes of reactions and messages into [`Hints`], where they collapse.
 //!
-//! **Invariant:** nothing is done within a handler; serenity runs each in a task of its own.
+//! **Invariant:** serenity runs each handler in a task of its own, so none holds the others up.
 //! **Invariant:** we never connect before `GET /gateway/bot` was answered, since serenity would
 //! take the public gateway instead and try for ever without telling.
 
@@ -17,12 +17,12 @@ use serenity::all::{
 };
 use serenity::client::ClientBuilder;
 use serenity::gateway::ConnectionStage;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ChatError;
-use super::dispatch::Received;
+use super::dispatch::Dispatch;
 use super::reactions::Hints;
 use super::rest::{ErrorClass, Rest, RestError};
 use crate::domain::health::{Gateway, Health};
@@ -80,7 +80,7 @@ impl State {
 
 /// Passes on what Discord tells.
 struct Handler {
-    interactions: mpsc::Sender<Received>,
+    dispatch: Dispatch,
     hints: Arc<Hints>,
     state: State,
     me: DiscordUserId,
@@ -132,14 +132,7 @@ impl EventHandler for Handler {
     }
 
     async fn interaction_create(&self, _context: Context, interaction: Interaction) {
-        let received = Received {
-            interaction: Box::new(interaction),
-            at: std::time::Instant::now(),
-        };
-        if self.interactions.try_send(received).is_err() {
-            // Discord tells the person that nothing came within 3 s.
-            tracing::error!("the queue of interactions is full; one stays unanswered");
-        }
+        self.dispatch.take(interaction).await;
     }
 
     async fn reaction_add(&self, _context: Context, reaction: Reaction) {
@@ -194,7 +187,7 @@ pub(crate) struct Connection {
     pub(crate) store: Store,
     pub(crate) replica: String,
     pub(crate) me: DiscordUserId,
-    pub(crate) interactions: mpsc::Sender<Received>,
+    pub(crate) dispatch: Dispatch,
     pub(crate) hints: Arc<Hints>,
     pub(crate) state: State,
 }
@@ -252,7 +245,7 @@ impl Connection {
             Err(error) => return give_up_if_refused(error, &self.state),
         };
         let handler = Handler {
-            interactions: self.interactions.clone(),
+            dispatch: self.dispatch.clone(),
             hints: Arc::clone(&self.hints),
             state: self.state.clone(),
             me: self.me,

@@ -54,11 +54,12 @@ mod view;
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use access::Access;
+use dispatch::Dispatch;
 use gateway::{Connection, State};
 pub use parts::{AnswersLooks, MakesPlans, Parts, Settings};
 use poster::Poster;
@@ -73,8 +74,6 @@ use crate::domain::health::Gateway;
 
 /// How many interactions are worked on at once; more are told to try again.
 const IN_WORK: usize = 128;
-/// How many interactions may wait for the dispatcher.
-const QUEUE: usize = 1024;
 
 /// Why the chat ended although the bot did not.
 #[derive(Debug, thiserror::Error)]
@@ -162,13 +161,13 @@ impl Chat {
             in_work: Arc::new(Semaphore::new(IN_WORK)),
             reactions: reactions.clone(),
         });
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let dispatch = Dispatch::new(Arc::clone(&shared));
         let connection = Connection {
             rest: rest.clone(),
             store: self.parts.store.clone(),
             replica: settings.replica.clone(),
             me,
-            interactions: sender,
+            dispatch: dispatch.clone(),
             hints: Arc::clone(&hints),
             state: self.state.clone(),
         };
@@ -178,7 +177,7 @@ impl Chat {
         let all = ended.child_token();
         let mut tasks = JoinSet::new();
         tasks.spawn(connection.run(all.clone()));
-        tasks.spawn(dispatch::run(Arc::clone(&shared), receiver, all.clone()));
+        tasks.spawn(dispatch.run(all.clone()));
         tasks.spawn(reactions.run(hints, all.clone()));
         tasks.spawn(poster.run(all.clone()));
         tasks.spawn(Scheduler::new(Arc::clone(&shared)).run(all.clone()));
