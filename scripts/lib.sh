@@ -43,6 +43,7 @@ need_to_serve() {
 }
 
 need_to_test() {
+  need libfaketime '/usr/lib/*/faketime/libfaketimeMT.so.1'
   need chromium chromium
   need chromium-driver chromedriver
   need python3-venv python3

@@ -213,8 +213,18 @@ pub struct Look {
     pub held: bool,
     /// How long it must be gone before it counts as over.
     pub resolves_after: TimeDelta,
+    /// When the bot's clock was set, if it was: nothing is counted from before.
+    pub counted_from: Option<DateTime<Utc>>,
     /// When.
     pub now: DateTime<Utc>,
+}
+
+impl Look {
+    /// From when on something counts: never before the clock was set, nor after now.
+    fn counted(&self, since: DateTime<Utc>) -> DateTime<Utc> {
+        let since = self.counted_from.map_or(since, |from| from.max(since));
+        since.min(self.now)
+    }
 }
 
 /// The next state of an alert.
@@ -237,8 +247,7 @@ fn gone(alert: &Alert, look: &Look) -> Step {
     if alert.state == AlertState::Pending {
         return Step::Forget;
     }
-    // Not later than now, should the clock have been set back.
-    let since = alert.gone_since.unwrap_or(look.now).min(look.now);
+    let since = look.counted(alert.gone_since.unwrap_or(look.now));
     let mut after = alert.clone();
     after.gone_since = Some(since);
     if look.now - since >= look.resolves_after {
@@ -253,6 +262,8 @@ fn found(
     (since, fires_after, finding): (Option<DateTime<Utc>>, TimeDelta, &Finding),
     look: &Look,
 ) -> Step {
+    // What is still to come is a clock that goes wrong: it counts since it was seen first.
+    let since = since.filter(|since| *since <= look.now);
     let mut after = open.cloned().unwrap_or_else(|| Alert {
         id: AlertId::new(),
         cluster: look.cluster,
@@ -270,8 +281,7 @@ fn found(
     after.gone_since = None;
     after.finding = finding.clone();
     if after.state == AlertState::Pending {
-        // The clock of a system that was set back must not make it younger than it was seen.
-        after.since = since.unwrap_or(after.since).min(look.now);
+        after.since = look.counted(since.unwrap_or(after.since));
         if look.now >= after.fires_at(fires_after) && !look.held {
             after.state = AlertState::Firing;
             after.fired_at = Some(look.now);
@@ -389,6 +399,7 @@ mod tests {
         cluster: ClusterId,
         open: Option<Alert>,
         held: bool,
+        counted_from: Option<DateTime<Utc>>,
     }
 
     impl Machine {
@@ -397,6 +408,7 @@ mod tests {
                 cluster: ClusterId::new(),
                 open: None,
                 held: false,
+                counted_from: None,
             }
         }
 
@@ -408,6 +420,7 @@ mod tests {
                 sighting,
                 held: self.held,
                 resolves_after: TimeDelta::seconds(60),
+                counted_from: self.counted_from,
                 now: at(seconds),
             };
             match next(self.open.as_ref(), &look) {
@@ -446,11 +459,24 @@ mod tests {
         assert_eq!(machine.look(1000, found_since(Some(650))), FIRING);
         let mut ahead = Machine::new();
         assert_eq!(ahead.look(1000, found_since(Some(5000))), PENDING);
-        assert_eq!(
-            ahead.open.unwrap().since,
-            at(1000),
-            "a clock that is ahead delays nothing for hours"
-        );
+        assert_eq!(ahead.open.as_ref().unwrap().since, at(1000));
+        assert_eq!(ahead.look(1299, found_since(Some(5000))), PENDING);
+        // A clock that is ahead delays nothing for hours.
+        assert_eq!(ahead.look(1300, found_since(Some(5000))), FIRING);
+    }
+
+    #[test]
+    fn what_is_counted_from_the_moment_when_the_clock_was_set_fires_and_ends_later_only() {
+        let mut machine = Machine::new();
+        assert_eq!(machine.look(10, found_since(Some(0))), PENDING);
+        machine.counted_from = Some(at(3600));
+        assert_eq!(machine.look(3600, found_since(Some(0))), PENDING);
+        assert_eq!(machine.look(3899, found_since(None)), PENDING);
+        assert_eq!(machine.look(3900, found_since(Some(0))), FIRING);
+        assert_eq!(machine.look(3910, Sighting::Gone), FIRING);
+        machine.counted_from = Some(at(9000));
+        assert_eq!(machine.look(9059, Sighting::Gone), FIRING);
+        assert_eq!(machine.look(9060, Sighting::Gone), RESOLVED);
     }
 
     #[test]
@@ -526,6 +552,7 @@ mod tests {
             sighting: found_since(Some(-400)),
             held: false,
             resolves_after: TimeDelta::seconds(60),
+            counted_from: None,
             now: at(30),
         };
         assert_eq!(next(machine.open.as_ref(), &look), Step::Stay);

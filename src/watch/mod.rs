@@ -6,6 +6,7 @@
 //! | [`mirror`] | what the Kubernetes of one cluster shows, kept as it changes |
 //! | [`sampler`] | counts nodes and pods once a minute, for the picture in `status` |
 //! | [`watcher`] | looks at each cluster, and tells the channel when something stalls |
+//! | `moment` | a moment on two clocks, by which a clock that was set is known |
 //! | `wanted` | how many nodes a cluster lacks, for the picture |
 //! | `tokens` | the token of a front end, told before it ends and told once |
 //! | [`beside`] | gateway, pods that crash, disks, backup |
@@ -21,6 +22,7 @@ pub mod digest;
 mod judging;
 pub mod mirror;
 pub mod mirrors;
+mod moment;
 pub mod sampler;
 mod settings;
 pub mod sightings;

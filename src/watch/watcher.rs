@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::beside::BesideEyes;
 use super::judging::{self, Known, Looked};
 use super::mirrors::{Mirrors, Watched};
+use super::moment::Moment;
 use super::settings::WatchSettings;
 use super::sightings::SeenHub;
 use super::telling::{self, Teller};
@@ -95,6 +96,8 @@ pub struct Watcher {
     metrics: Metrics,
     /// When each cluster was last looked at in full, and when it is due again.
     times: Mutex<BTreeMap<ClusterId, Times>>,
+    /// When the clock was set last.
+    set_at: Mutex<Option<DateTime<Utc>>>,
     /// Whoever tells something.
     turn: tokio::sync::Mutex<()>,
     at_once: Semaphore,
@@ -137,6 +140,7 @@ impl Watcher {
             mirrors,
             metrics: Metrics::new(),
             times: Mutex::default(),
+            set_at: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             at_once: Semaphore::new(AT_ONCE),
         }
@@ -155,6 +159,7 @@ impl Watcher {
         let mut before = self.store.last_look().await.ok().flatten();
         let (mut looking, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
         let mut next_at = Instant::now();
+        let mut moment = self.moment();
         loop {
             tokio::select! {
                 () = ended.cancelled() => return,
@@ -168,9 +173,10 @@ impl Watcher {
                 }
                 turned = self.mirrors.turned() => turned.iter().for_each(|id| self.hurry(*id)),
                 () = sleep_until(next_at) => {
+                    moment = self.count_from(moment);
                     let new = self.due_clusters().into_iter();
                     let new = new.filter(|one| busy.insert(one.cluster.id));
-                    looking.extend(new.map(|one| self.look_in_time(one)));
+                    looking.extend(new.map(|one| self.look_in_time(one, moment)));
                     match self.lead(&mut led_at).await {
                         Ok(true) => self.tell_switch(&mut told_at).await,
                         Ok(false) => {}
@@ -180,6 +186,25 @@ impl Watcher {
             }
             next_at = Instant::now() + self.until_due();
         }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::now(self.store.clock())
+    }
+
+    /// The moment now. If the clock was set since the last one, all times are counted from now on: how
+    /// long something has waited is not known.
+    fn count_from(&self, last: Moment) -> Moment {
+        let now = self.moment();
+        if let Some(by) = last.set_until(&now) {
+            tracing::warn!(
+                by_s = by.num_seconds(),
+                "the clock was set; what is watched is counted from now on"
+            );
+            let mut set_at = self.set_at.lock().unwrap_or_else(PoisonError::into_inner);
+            *set_at = Some(now.day);
+        }
+        now
     }
 
     /// Does what one replica does for all; whether this is the one.
@@ -266,10 +291,10 @@ impl Watcher {
     }
 
     /// Looks at a cluster, but not for too long; answers which it was.
-    async fn look_in_time(&self, one: Watched) -> ClusterId {
+    async fn look_in_time(&self, one: Watched, moment: Moment) -> ClusterId {
         // It is closed when the bot ends, and then nobody looks.
         let _permit = self.at_once.acquire().await;
-        let looked = tokio::time::timeout(LOOK_LIMIT, Box::pin(self.look_at(&one))).await;
+        let looked = tokio::time::timeout(LOOK_LIMIT, Box::pin(self.look_at(&one, moment))).await;
         let failed = match looked {
             Ok(Ok(())) => return one.cluster.id,
             Ok(Err(error)) => format!("{error:#}"),
@@ -283,7 +308,7 @@ impl Watcher {
         one.cluster.id
     }
 
-    async fn look_at(&self, one: &Watched) -> anyhow::Result<()> {
+    async fn look_at(&self, one: &Watched, moment: Moment) -> anyhow::Result<()> {
         let cluster = one.cluster.as_ref();
         let began = self.store.clock().now();
         let known = self.known(cluster).await?;
@@ -307,7 +332,8 @@ impl Watcher {
         );
         let (seen, drifted, beside) = (seen?, drifted?, beside?);
         let limits = self.settings.limits_of(cluster);
-        let memory = memory.after(&seen, limits);
+        let set_at = *self.set_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = memory.counted_from(set_at).after(&seen, limits);
         let looked = Looked {
             seen: &seen,
             memory: &memory,
@@ -316,7 +342,10 @@ impl Watcher {
             drifted: drifted.as_ref(),
         };
         let sightings = judging::sightings(&self.settings, (&known, limits), &looked);
-        let firing = self.keep(cluster, &known, &memory, sightings);
+        let now = self.moment();
+        let is_set = moment.set_until(&now).is_some();
+        anyhow::ensure!(!is_set, "the clock was set meanwhile");
+        let firing = self.keep(cluster, &known, (&memory, now.day), sightings);
         let numbers = metrics::Watched {
             looked_at: seen.now,
             pods_waiting: seen.kubernetes.seen().map(|seen| seen.demand().count()),
@@ -423,12 +452,11 @@ impl Watcher {
         &self,
         cluster: &Cluster,
         known: &Known,
-        memory: &Memory,
+        (memory, now): (&Memory, DateTime<Utc>),
         sightings: Vec<(AlertKind, Sighting)>,
     ) -> Result<Vec<AlertKind>, StoreError> {
         // Those that come at once are counted one after the other.
         let turn = self.turn.lock().await;
-        let now = self.store.clock().now();
         let (mut changes, mut firing, mut due) = (Vec::new(), Vec::new(), None);
         for (kind, sighting) in sightings {
             let open = known.of(kind);
@@ -444,6 +472,7 @@ impl Watcher {
                 sighting,
                 held: known.is_quiet || kind != AlertKind::Operation && known.is_busy(),
                 resolves_after: self.settings.resolves_after,
+                counted_from: memory.counted_from,
                 now,
             };
             let step = alert::next(open, &look);

@@ -9,6 +9,7 @@ mod alert_pairs;
 mod alerts;
 mod causes;
 mod charts;
+mod clock;
 mod crash;
 mod days;
 mod deploy;

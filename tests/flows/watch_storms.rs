@@ -40,7 +40,7 @@ impl Dice {
 }
 
 /// Lets time pass.
-async fn pass(time: Duration) {
+pub(crate) async fn pass(time: Duration) {
     let mut ticks = tokio::time::interval(time.max(Duration::from_millis(1)));
     ticks.tick().await;
     ticks.tick().await;
@@ -142,7 +142,7 @@ async fn quick(pool: PgPool, blind_after_s: &'static str) -> (Scene, String) {
 }
 
 /// Everybody has a place.
-async fn all_run(scene: &Scene, id: &str) {
+pub(crate) async fn all_run(scene: &Scene, id: &str) {
     let began = Instant::now();
     let servers = || scene.world.front_ends.servers(id);
     while servers().iter().any(|(_, node)| node.is_none()) {
@@ -151,7 +151,7 @@ async fn all_run(scene: &Scene, id: &str) {
     }
 }
 
-fn is_over(told: &[Told]) -> bool {
+pub(crate) fn is_over(told: &[Told]) -> bool {
     told.iter().all(|alert| alert.is_over)
 }
 

@@ -187,6 +187,7 @@ impl Simulation {
                 sighting: stall::scaling(&seen, &memory, known, &limits),
                 held: false,
                 resolves_after: TimeDelta::minutes(1),
+                counted_from: None,
                 now: seen.now,
             };
             let before = open.as_ref().map(|alert| alert.state);

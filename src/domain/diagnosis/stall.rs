@@ -47,9 +47,26 @@ pub struct Memory {
     /// When any cause was last there; CLUES needs a while to act once it is gone.
     #[serde(default)]
     pub cause_at: Option<DateTime<Utc>>,
+    /// When the bot's clock was set: how long something has lasted is counted from then on.
+    #[serde(default)]
+    pub counted_from: Option<DateTime<Utc>>,
 }
 
 impl Memory {
+    /// With the clock set at that moment, if it was.
+    #[must_use]
+    pub fn counted_from(self, set_at: Option<DateTime<Utc>>) -> Self {
+        Self {
+            counted_from: set_at.or(self.counted_from),
+            ..self
+        }
+    }
+
+    /// How long something has lasted, as far as the clock tells.
+    fn age(&self, since: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+        now - self.counted_from.map_or(since, |from| from.max(since))
+    }
+
     /// With what was seen since.
     #[must_use]
     pub fn after(&self, seen: &Seen, limits: &Limits) -> Self {
@@ -86,6 +103,7 @@ impl Memory {
             ready: self.ready,
             progress_at: past(self.progress_at),
             cause_at: past(self.cause_at),
+            counted_from: past(self.counted_from),
         }
     }
 
@@ -101,7 +119,8 @@ fn is_booting(state: &str) -> bool {
 
 /// Whether a node is on its way, and not for too long.
 fn follows(seen: &Seen, memory: &Memory, limits: &Limits) -> bool {
-    let mut ages = memory.booting.values().map(|since| seen.now - *since);
+    let booting = memory.booting.values();
+    let mut ages = booting.map(|since| memory.age(*since, seen.now));
     if ages.any(|age| age < limits.boot) {
         return true;
     }
@@ -474,6 +493,22 @@ mod tests {
         seen.now = at(32);
         let memory = memory.after(&seen, &LIMITS);
         assert!(!follows(&seen, &memory, &LIMITS));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_forward_makes_no_machine_late() {
+        let mut seen = waiting();
+        let vms = vec![(0, "configured".to_owned()), (1, "pending".to_owned())];
+        seen.vms = Look::At(vms);
+        let memory = Memory::default().after(&seen, &LIMITS);
+        seen.now = at(60);
+        let late = memory.after(&seen, &LIMITS);
+        assert!(!follows(&seen, &late, &LIMITS), "an hour is too long");
+        let set = memory.counted_from(Some(at(59))).after(&seen, &LIMITS);
+        assert!(follows(&seen, &set, &LIMITS), "a minute as far as known");
+        seen.now = at(85);
+        let late = set.counted_from(None).after(&seen, &LIMITS);
+        assert!(!follows(&seen, &late, &LIMITS), "remembered");
     }
 
     #[test]
