@@ -273,12 +273,12 @@ impl Looks {
 /// An operation and how far it is; one that stopped holds up what stands below it.
 fn in_a_line(operation: &Operation) -> String {
     let (id, command) = (operation.id.short(), &operation.command);
-    match operation.state {
-        OperationState::Stopped => format!(
+    if operation.state == OperationState::Stopped {
+        return format!(
             "⚠ `{id}` {command} stopped and holds up the others: `/pangeo ops show operation:{id}`"
-        ),
-        other => format!("`{id}` {command} is {}", other.as_str()),
+        );
     }
+    format!("`{id}` {command} is {}", operation.state.as_str())
 }
 
 /// What ends, when, and who sees to it.
