@@ -44,6 +44,9 @@ pub enum StepError {
         #[source]
         source: Option<Cause>,
     },
+    /// Somebody was quicker: what was approved does not fit any more, and this step changed nothing.
+    #[error("changed meanwhile: {0}")]
+    Outdated(String),
     /// The rows.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -103,6 +106,7 @@ impl StepError {
             | Self::NeedsHuman { reason, source, .. } => source
                 .as_ref()
                 .map_or_else(|| reason.clone(), |source| format!("{reason}: {source}")),
+            Self::Outdated(_) => self.to_string(),
             Self::Store(_) | Self::Vault(_) => "the bot's own database is in the way".to_owned(),
         }
     }
@@ -113,6 +117,7 @@ impl StepError {
             Self::Retry { hint, .. } | Self::Fatal { hint, .. } | Self::NeedsHuman { hint, .. } => {
                 hint
             }
+            Self::Outdated(_) => "leave this operation and run the command again for a new plan",
             Self::Store(_) | Self::Vault(_) => "retry; if it stays, ask whoever runs the bot",
         }
     }
@@ -121,7 +126,7 @@ impl StepError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Retry { .. } => true,
-            Self::Fatal { .. } | Self::NeedsHuman { .. } => false,
+            Self::Fatal { .. } | Self::NeedsHuman { .. } | Self::Outdated(_) => false,
             Self::Store(error) => error.is_transient(),
             Self::Vault(error) => error.is_transient(),
         }

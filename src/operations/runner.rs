@@ -226,6 +226,7 @@ impl Runner {
                 "another version of the bot started this operation; run that one, or leave it",
             ));
         };
+        let is_first = steps.first().is_some_and(|first| first.name == row.name);
         let row = self.store.step_intent(claim, &row.name).await?;
         let prepared = self.context(operation, claim, &steps, &row).await?;
         let outcome = self.attempt(step, &prepared).await;
@@ -243,9 +244,31 @@ impl Runner {
             Ok(Progress::Wait { after, note }) => {
                 self.wait(claim, step, &row, (after, &note)).await?
             }
+            // One that is left keeps the name of the cluster that it brought.
+            Err(error @ StepError::Outdated(_)) if brings_cluster(&operation.command) => {
+                let hint = "undo this operation and run the command again for a new plan";
+                let error = StepError::needs_human(error.to_string(), hint);
+                self.step_failed(claim, &row, error).await?
+            }
+            Err(error @ StepError::Outdated(_)) if is_first => {
+                self.outdated(claim, &row, &error).await?
+            }
             Err(error) => self.step_failed(claim, &row, error).await?,
         };
         Ok(self.counted(step.name(), began, next))
+    }
+
+    /// Nothing was done, and what was approved can't be: nobody need decide what becomes of it.
+    async fn outdated(
+        &self,
+        claim: Claim,
+        row: &StepRow,
+        error: &StepError,
+    ) -> Result<Next, StoreError> {
+        let words = self.logged(claim, row, error).await?;
+        let reason = self.gives_up(claim, row, (error, words)).await?;
+        let hint = "nothing was done; run the command again for a new plan".to_owned();
+        Ok(Next::Rest(Rest::Outdated { reason, hint }, None))
     }
 
     async fn one_undo(&self, operation: &Operation, claim: Claim) -> Result<Next, StoreError> {
@@ -295,7 +318,7 @@ impl Runner {
         let outcome = match &next {
             Next::Go | Next::Rest(Rest::Ended(_), _) => Outcome::Done,
             Next::Rest(Rest::Until(_), _) => Outcome::Retry,
-            Next::Rest(Rest::Stopped { .. }, _) => Outcome::Failed,
+            Next::Rest(Rest::Stopped { .. } | Rest::Outdated { .. }, _) => Outcome::Failed,
         };
         self.metrics.step(step, outcome, began.elapsed());
         next
@@ -404,10 +427,7 @@ impl Runner {
         if error.is_fenced() {
             return Err(StoreError::Fenced);
         }
-        let words = self.redactor.redact(&error.for_people()).into_owned();
-        self.store
-            .append_log(claim.operation, &row.name, &[format!("✗ {words}")])
-            .await?;
+        let words = self.logged(claim, row, &error).await?;
         if error.is_transient() && row.attempts < TRIES {
             let pause = back_off(self.services.settings.poll, row.attempts);
             tracing::info!(
@@ -420,22 +440,42 @@ impl Runner {
             self.store.step_note(claim, &row.name, &note).await?;
             return Ok(self.until(pause));
         }
+        let reason = self.gives_up(claim, row, (&error, words)).await?;
+        let hint = self.redactor.redact(error.hint()).into_owned();
+        Ok(Next::Rest(Rest::Stopped { reason, hint }, None))
+    }
+
+    /// What failed, in words for the channel; the operation's log has them now.
+    async fn logged(
+        &self,
+        claim: Claim,
+        row: &StepRow,
+        error: &StepError,
+    ) -> Result<String, StoreError> {
+        let words = self.redactor.redact(&error.for_people()).into_owned();
+        self.store
+            .append_log(claim.operation, &row.name, &[format!("✗ {words}")])
+            .await?;
+        Ok(words)
+    }
+
+    /// Marks a step as failed; why the operation goes no further, in words for the channel.
+    async fn gives_up(
+        &self,
+        claim: Claim,
+        row: &StepRow,
+        (error, words): (&StepError, String),
+    ) -> Result<String, StoreError> {
         tracing::warn!(
-            error = &error as &dyn Error,
+            error = error as &dyn Error,
             step.name = row.name,
             step.attempt = row.attempts,
             "a step gave up"
         );
-        let end = StepEnd::without_output(StepState::Failed, Some(words.clone()));
+        let reason = format!("`{}`: {words}", row.name);
+        let end = StepEnd::without_output(StepState::Failed, Some(words));
         self.store.step_result(claim, &row.name, &end).await?;
-        let hint = self.redactor.redact(error.hint()).into_owned();
-        Ok(Next::Rest(
-            Rest::Stopped {
-                reason: format!("`{}`: {words}", row.name),
-                hint,
-            },
-            None,
-        ))
+        Ok(reason)
     }
 
     fn until(&self, after: Duration) -> Next {

@@ -7,6 +7,7 @@
 //! **Invariant:** nothing outside is changed. Services are only asked.
 
 mod adopt;
+mod beside;
 mod completion;
 mod demand;
 mod deploy;
@@ -153,10 +154,12 @@ impl Planner {
         };
         match draft {
             Err(problems) => Ok(Planned::Refused(problems)),
-            Ok(draft) => self
-                .keep(command, draft, requester, channel)
-                .await
-                .map(Planned::Posted),
+            Ok(mut draft) => {
+                let beside = self.beside(&command.name(), &draft.target).await?;
+                draft.content.warnings.extend(beside);
+                let kept = self.keep(command, draft, requester, channel).await?;
+                Ok(Planned::Posted(kept))
+            }
         }
     }
 

@@ -8,6 +8,8 @@ mod access;
 mod ends;
 mod outbox;
 mod plans;
+#[expect(clippy::disallowed_methods, reason = "a slow look sleeps")]
+mod played;
 #[expect(
     clippy::disallowed_methods,
     reason = "a test starts bots beside itself, waits for rows and reads CONFORMANCE_DATA"

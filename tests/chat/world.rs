@@ -3,47 +3,35 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use pangeo_bot::approvals::Approvals;
 use pangeo_bot::chat::{AnswersLooks, Chat, ChatError, MakesPlans, Parts, Settings};
+use pangeo_bot::commands::Catalogue;
 use pangeo_bot::commands::deploy::{DeployDefaults, deploy_options};
 use pangeo_bot::commands::options::parse_options;
-use pangeo_bot::commands::value::{Options, RawValue};
-use pangeo_bot::commands::{Catalogue, Command, Complete};
+use pangeo_bot::commands::value::RawValue;
 use pangeo_bot::config::DiscordLogin;
 use pangeo_bot::domain::clock::Clock;
 use pangeo_bot::domain::cluster::Phase;
-use pangeo_bot::domain::deploy::CheckinInstance;
 use pangeo_bot::domain::health::{Gateway, Health};
-use pangeo_bot::domain::ids::{
-    DiscordChannelId, DiscordRoleId, DiscordUserId, OperationId, PlanId,
-};
+use pangeo_bot::domain::ids::{DiscordChannelId, DiscordRoleId, DiscordUserId, PlanId};
 use pangeo_bot::domain::links::{LinkSigner, OperationLinks};
-use pangeo_bot::domain::logs::{LogWish, Pick};
 use pangeo_bot::domain::metrics::Metrics;
 use pangeo_bot::domain::names::HostName;
 use pangeo_bot::domain::operation::{Operation, OperationState, StepState};
-use pangeo_bot::domain::person::{Person, Role};
+use pangeo_bot::domain::person::Role;
 use pangeo_bot::domain::plan::{
     ApprovalRule, Plan, PlanContent, PlanDigest, PlanEssence, PlanFile, PlanState,
 };
-use pangeo_bot::domain::proof::HubUser;
 use pangeo_bot::domain::redact::Redactor;
-use pangeo_bot::domain::schedule::{ScheduleTimes, ScheduleWish};
+use pangeo_bot::domain::schedule::ScheduleTimes;
 use pangeo_bot::domain::seal::KeyRing;
-use pangeo_bot::looks::diagnose::Diagnosis;
-use pangeo_bot::looks::logs::LogAnswer;
-use pangeo_bot::looks::values::ValuesLook;
-use pangeo_bot::looks::{LookError, Report, Tone};
 use pangeo_bot::operations::start::known_steps;
 use pangeo_bot::operations::{Control, Starter, Waker};
-use pangeo_bot::plans::{PlanError, Planned};
 use pangeo_bot::store::Store;
 use pangeo_bot::store::operations::{Rest, StepEnd};
-use pangeo_bot::store::schedules::Run;
 use pangeo_bot::store::secrets::SecretOwner;
 use pangeo_bot::store::vault::Vault;
 use sandbox::discord::{Discord, DiscordOptions, Message, RateLimits};
@@ -51,6 +39,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::played::Played;
 
 /// How long a test waits for something that should happen.
 pub(crate) fn patience() -> Duration {
@@ -61,132 +51,6 @@ pub(crate) fn patience() -> Duration {
 fn description() -> Option<PathBuf> {
     let folder = std::env::var("CONFORMANCE_DATA").ok()?;
     Some(PathBuf::from(folder).join("discord-openapi.json"))
-}
-
-/// Plans and looks without a cloud.
-#[derive(Default)]
-struct Played {
-    asked: AtomicUsize,
-    slow_ms: AtomicU64,
-}
-
-#[async_trait]
-impl MakesPlans for Played {
-    async fn make(
-        &self,
-        _command: &Command,
-        _options: &Options,
-        _requester: &Person,
-        _channel: DiscordChannelId,
-    ) -> Result<Planned, PlanError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        Ok(Planned::Refused(vec![
-            "played plans are refused".to_owned(),
-        ]))
-    }
-
-    async fn undo(
-        &self,
-        _operation: &str,
-        _requester: &Person,
-        _channel: DiscordChannelId,
-    ) -> Result<Planned, PlanError> {
-        Ok(Planned::Refused(vec![
-            "played plans are refused".to_owned(),
-        ]))
-    }
-
-    async fn make_for_run(&self, _run: &Run, _requester: &Person) -> Result<Planned, PlanError> {
-        Ok(Planned::Refused(vec![
-            "played plans are refused".to_owned(),
-        ]))
-    }
-
-    fn is_as_approved(&self, _wish: &ScheduleWish) -> bool {
-        true
-    }
-
-    async fn complete(
-        &self,
-        source: &Complete,
-        _typed: &str,
-        _so_far: &BTreeMap<String, String>,
-    ) -> Vec<String> {
-        assert_eq!(*source, Complete::Clusters);
-        vec!["geo".to_owned(), "sea".to_owned()]
-    }
-}
-
-#[async_trait]
-impl AnswersLooks for Played {
-    async fn status(&self, _name: &str) -> Result<Option<Report>, LookError> {
-        Ok(None)
-    }
-
-    async fn flavor(&self, _name: &str) -> Result<Option<Report>, LookError> {
-        Ok(None)
-    }
-
-    async fn worker_nodes(&self, _name: &str) -> Result<Option<Report>, LookError> {
-        Ok(None)
-    }
-
-    async fn owners(&self, _name: &str) -> Result<Option<Report>, LookError> {
-        Ok(None)
-    }
-
-    async fn hub_user(
-        &self,
-        _name: &str,
-        _token: &SecretString,
-    ) -> Result<Option<Result<HubUser, String>>, LookError> {
-        Ok(None)
-    }
-
-    async fn token_status(&self, _name: &str) -> Result<Option<Report>, LookError> {
-        Ok(None)
-    }
-
-    async fn overview(&self) -> Result<Report, LookError> {
-        Ok(Report::new("Clusters", Tone::Neutral, "played overview"))
-    }
-
-    async fn diagnose(&self, _name: &str) -> Result<Option<Diagnosis>, LookError> {
-        Ok(None)
-    }
-
-    async fn list(&self) -> Result<Report, LookError> {
-        tokio::time::sleep(Duration::from_millis(self.slow_ms.load(Ordering::SeqCst))).await;
-        Ok(Report::new("Clusters", Tone::Neutral, "played list"))
-    }
-
-    async fn logs(&self, _name: &str, _wish: &LogWish) -> Result<Option<LogAnswer>, LookError> {
-        Ok(None)
-    }
-
-    async fn operation_log(&self, _id: OperationId, _pick: &Pick) -> Result<LogAnswer, LookError> {
-        Ok(LogAnswer::default())
-    }
-
-    async fn dns_check(&self, _host: &HostName) -> Result<Report, LookError> {
-        Ok(Report::new("DNS", Tone::Neutral, "played"))
-    }
-
-    fn checkin_sheet(&self, _host: &HostName, _instance: CheckinInstance) -> Report {
-        Report::new("Check-in", Tone::Neutral, "played")
-    }
-
-    async fn checkin_check(
-        &self,
-        _host: &HostName,
-        _instance: CheckinInstance,
-    ) -> Result<Report, LookError> {
-        Ok(Report::new("Check-in", Tone::Neutral, "played"))
-    }
-
-    async fn values(&self, _name: &str, _look: &ValuesLook) -> Result<Option<Report>, LookError> {
-        Ok(None)
-    }
 }
 
 /// A running chat.
@@ -446,7 +310,9 @@ impl World {
                 .await
                 .unwrap();
             let (state, error) = match rest {
-                Rest::Stopped { reason, .. } => (StepState::Failed, Some(reason.as_str())),
+                Rest::Stopped { reason, .. } | Rest::Outdated { reason, .. } => {
+                    (StepState::Failed, Some(reason.as_str()))
+                }
                 Rest::Until(_) | Rest::Ended(_) => (StepState::Done, None),
             };
             let end = StepEnd::without_output(state, error.map(str::to_owned));

@@ -250,6 +250,20 @@ async fn an_operation_that_waits_for_a_person_is_told_until_one_decides(pool: Pg
         assert!(answer.says(words), "{words}: {}", answer.text());
     }
     scene.sees("behind `values image`, which stopped").await;
+    // A change of what is about to change: the plan warns, and ends by itself once it is its turn.
+    ana.runs("/pangeo values limits name:geo workers:9")
+        .await
+        .answer()
+        .await;
+    let plan = scene.plan("Change what one Dask cluster").await;
+    assert!(
+        plan.says("`values image` stopped on it and waits for a person"),
+        "{}",
+        plan.text()
+    );
+    ben.reacts(&plan, "✅");
+    let queued = "select count(*) from operations where state = 'queued'";
+    scene.counts(queued, 2).await;
     let status = ana.runs("/pangeo status name:geo").await.answer().await;
     for words in [
         "values image stopped and holds up the others",
@@ -278,6 +292,9 @@ async fn an_operation_that_waits_for_a_person_is_told_until_one_decides(pool: Pg
     assert!(end.says("✅ `values image`"), "{}", end.text());
     let scaled = "select count(*) from operations where command = 'scale' and state = 'succeeded'";
     scene.counts(scaled, 1).await;
+    scene
+        .ends_outdated("changed meanwhile: revision 2 is the newest, the plan began with 1")
+        .await;
     none_is_open(&scene).await;
     scene.nothing_unexpected();
 }

@@ -106,7 +106,7 @@ async fn what_a_person_changed_after_the_plan_is_left_alone(pool: PgPool) {
         .replace("SLOTS=1", "SLOTS=4");
     std::fs::write(&path, &by_hand).unwrap();
     scene.person("ben").reacts(&plan, "✅");
-    scene.sees("was changed meanwhile").await;
+    scene.ends_outdated("changed meanwhile").await;
     assert_eq!(std::fs::read_to_string(&path).unwrap(), by_hand);
     scene.nothing_unexpected();
 }

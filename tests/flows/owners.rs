@@ -126,13 +126,12 @@ async fn a_colleague_is_let_act_renews_the_token_and_is_taken_off_again(pool: Pg
     // Somebody else is added meanwhile: the plan is not about that.
     scene.world.im.let_act(&id, "fay");
     ben.reacts(&plan, "✅");
-    let stopped = scene
-        .stops("changed meanwhile: other accounts", "run the command again")
+    let ended = scene
+        .ends_outdated("changed meanwhile: other accounts")
         .await;
     assert_eq!(view().owners.len(), 4);
-    ana.presses_on(&stopped, "Leave").await.answer().await;
     ana.runs(&format!("{remove}eva")).await.answer().await;
-    let again = scene.plan_after(Some(&stopped), "Take eva off").await;
+    let again = scene.plan_after(Some(&ended), "Take eva off").await;
     assert!(again.says("zoe, fay lose access too"), "{}", again.text());
     ben.reacts(&again, "✅");
     scene

@@ -186,6 +186,21 @@ impl Scene {
             .unwrap_or_else(|error| panic!("no stop by {cause:?} with {next:?}: {error}"))
     }
 
+    /// Waits for the summary of an operation that ended by itself before it had done anything, since
+    /// what was approved does not fit any more.
+    pub(crate) async fn ends_outdated(&self, cause: &str) -> Message {
+        let is_it = |message: &Message| {
+            ["· cancelled", cause, "nothing was done; run the command"]
+                .iter()
+                .all(|words| message.says(words))
+        };
+        self.world
+            .discord
+            .wait_for_message(is_it, PATIENCE)
+            .await
+            .unwrap_or_else(|error| panic!("nothing ended by {cause:?}: {error}"))
+    }
+
     /// Asks by the button of a stopped operation to undo it, and has that approved.
     pub(crate) async fn undoes(&self, stopped: &Message, what: &str) {
         let ana = self.person("ana");

@@ -440,7 +440,7 @@ async fn what_was_changed_by_hand_is_adopted_or_overwritten(pool: PgPool) {
     asks(&scene, "/pangeo values limits name:geo workers:9").await;
     by_hand(&values(&scene).replace("startTimeout: 601", "startTimeout: 2"));
     approved(&scene, "Change what one Dask cluster", 4).await;
-    scene.sees("changed meanwhile").await;
+    scene.ends_outdated("changed meanwhile").await;
     assert!(values(&scene).contains("startTimeout: 2"));
     well(&scene).await;
 }

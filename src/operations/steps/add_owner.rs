@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::values_text::changed_meanwhile;
 use crate::domain::owners::{OwnerToAdd, shown, shown_all};
 use crate::operations::owners::of_owners;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
@@ -107,16 +106,15 @@ async fn add(context: &StepContext<'_>, wanted: &OwnerToAdd) -> Result<(), StepE
     let clock = context.store.clock();
     let facts = services.verified_token(&token, clock, NEEDED).await?;
     if facts.holder != wanted.holder {
-        return Err(changed_meanwhile(context, "the token is another person's"));
+        let why = "the token is another person's";
+        return Err(StepError::Outdated(why.to_owned()));
     }
     if services.may_act(&token, id).await? {
         return Ok(());
     }
     if services.owners(id).await? != wanted.before {
-        return Err(changed_meanwhile(
-            context,
-            "other accounts may act than the plan says",
-        ));
+        let why = "other accounts may act than the plan says";
+        return Err(StepError::Outdated(why.to_owned()));
     }
     context.still_ours().await?;
     let login = ImLogin::Token(TokenCell::new(token.clone()));

@@ -7,7 +7,6 @@
 use async_trait::async_trait;
 
 use super::of_im;
-use super::values_text::changed_meanwhile;
 use crate::domain::adoption::Adoption;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
 use crate::services::im::VmState;
@@ -30,16 +29,15 @@ impl Step for AdoptCluster {
         let doing = "the infrastructure could not be looked at";
         let state = im.state(id).await.map_err(|error| of_im(doing, error))?;
         if state.state != VmState::Configured {
-            return Err(changed_meanwhile(
-                context,
-                &format!("IM says `{}` of the infrastructure", state.state),
-            ));
+            return Err(StepError::Outdated(format!(
+                "IM says `{}` of the infrastructure",
+                state.state
+            )));
         }
         let frontend = im.vm(id, 0).await.map_err(|error| of_im(doing, error))?;
         if frontend.public_address() != Some(adoption.address) {
-            return Err(changed_meanwhile(
-                context,
-                "the front end has another address in IM than the plan saw",
+            return Err(StepError::Outdated(
+                "the front end has another address in IM than the plan saw".to_owned(),
             ));
         }
         let facts = ClusterFacts {
@@ -55,9 +53,8 @@ impl Step for AdoptCluster {
         match learnt {
             Ok(()) => {}
             Err(StoreError::Taken { .. }) => {
-                return Err(changed_meanwhile(
-                    context,
-                    "another cluster of the inventory has the infrastructure",
+                return Err(StepError::Outdated(
+                    "another cluster of the inventory has the infrastructure".to_owned(),
                 ));
             }
             Err(error) => return Err(error.into()),

@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
 
-use super::values_text::{changed_meanwhile, values_text};
+use super::values_text::values_text;
 use crate::domain::values::change::{ValuesChange, digest_of_tree};
 use crate::domain::yaml;
 use crate::operations::values::live;
@@ -25,13 +25,10 @@ impl Step for CheckValues {
         let change: ValuesChange = context.options()?;
         let newest = context.cluster.revision;
         if newest != change.from {
-            return Err(changed_meanwhile(
-                context,
-                &format!(
-                    "revision {newest} is the newest, the plan began with {}",
-                    change.from
-                ),
-            ));
+            return Err(StepError::Outdated(format!(
+                "revision {newest} is the newest, the plan began with {}",
+                change.from
+            )));
         }
         let running = unchanged(context, &change).await?;
         context
@@ -64,8 +61,6 @@ pub(super) async fn unchanged(
     if digest == change.live || is_ours() {
         return Ok(live.release.revision);
     }
-    Err(changed_meanwhile(
-        context,
-        "helm has other values than the plan saw; `/pangeo values drift` shows them",
-    ))
+    let why = "helm has other values than the plan saw; `/pangeo values drift` shows them";
+    Err(StepError::Outdated(why.to_owned()))
 }

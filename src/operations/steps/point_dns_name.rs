@@ -136,14 +136,11 @@ async fn update(
 }
 
 fn was_moved(change: &NameChange, points_to: &[IpAddr]) -> StepError {
-    StepError::needs_human(
-        format!(
-            "`{}` was changed meanwhile: it points to {}",
-            change.host,
-            in_words(points_to)
-        ),
-        "leave this operation and run the command again, which plans from what is there now",
-    )
+    StepError::Outdated(format!(
+        "`{}` points to {}",
+        change.host,
+        in_words(points_to)
+    ))
 }
 
 /// Takes the record away that a deployment made, if it points to `address`.

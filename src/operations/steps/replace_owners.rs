@@ -5,7 +5,6 @@
 
 use async_trait::async_trait;
 
-use super::values_text::changed_meanwhile;
 use crate::domain::owners::{OwnersToReplace, shown, shown_all};
 use crate::operations::owners::of_owners;
 use crate::operations::{Progress, Step, StepContext, StepError, Undo};
@@ -25,10 +24,8 @@ impl Step for ReplaceOwners {
         let now = services.owners(id).await?;
         if now != [wanted.stays.clone()] {
             if now != wanted.before {
-                return Err(changed_meanwhile(
-                    context,
-                    "other accounts may act than the plan says",
-                ));
+                let why = "other accounts may act than the plan says";
+                return Err(StepError::Outdated(why.to_owned()));
             }
             context.still_ours().await?;
             let login = services.im.login();

@@ -170,6 +170,7 @@ fn told(error: StepError, before: u32) -> StepError {
             hint,
             source,
         },
+        StepError::Outdated(why) => StepError::Outdated(why + &also),
         error @ (StepError::Store(_) | StepError::Vault(_)) => error,
     }
 }

@@ -12,7 +12,7 @@ use crate::domain::chart::Chart;
 use crate::domain::deploy::{DeployOptions, Method};
 use crate::domain::values::change::{Make, ValuesChange, digest_of_text};
 use crate::domain::yaml;
-use crate::operations::start::{DEPLOY_COMMAND, brings_cluster};
+use crate::operations::start::DEPLOY_COMMAND;
 use crate::operations::values::{MakeError, kept_for, live, make_text, text_of};
 use crate::operations::{StepContext, StepError};
 
@@ -55,10 +55,8 @@ pub(super) async fn values_text(context: &StepContext<'_>) -> Result<ValuesText,
     let newest = (change.from, newest.as_ref());
     let text = make_text(&change.make, newest, &kept, &tree).map_err(of_make)?;
     if digest_of_text(text.expose_secret()) != change.to {
-        return Err(changed_meanwhile(
-            context,
-            "the values are not those that were approved",
-        ));
+        let why = "the values are not those that were approved";
+        return Err(StepError::Outdated(why.to_owned()));
     }
     Ok(ValuesText {
         text,
@@ -89,17 +87,6 @@ async fn installed_by_im(
 fn reason(context: &StepContext<'_>, options: DeployOptions) -> String {
     let purpose = options.purpose;
     purpose.unwrap_or_else(|| context.operation.command.clone())
-}
-
-/// Somebody was quicker.
-pub(super) fn changed_meanwhile(context: &StepContext<'_>, what: &str) -> StepError {
-    // One that is left keeps the name of the cluster that it brought.
-    let hint = if brings_cluster(&context.operation.command) {
-        "undo this operation and run the command again for a new plan"
-    } else {
-        "leave this operation and run the command again for a new plan"
-    };
-    StepError::needs_human(format!("changed meanwhile: {what}"), hint)
 }
 
 fn of_make(error: MakeError) -> StepError {

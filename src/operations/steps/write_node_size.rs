@@ -60,10 +60,8 @@ async fn change_size(
         return Ok(());
     }
     if now != from {
-        return Err(StepError::needs_human(
-            format!("{NODE_CFG} was changed meanwhile: it says {now}, not {from}"),
-            "leave this operation, then run the command again for a new plan",
-        ));
+        let why = format!("{NODE_CFG} says {now}, not {from}");
+        return Err(StepError::Outdated(why));
     }
     let text = clues::with_node_size(&file, to).map_err(of_clues)?;
     context.still_ours().await?;

@@ -63,10 +63,8 @@ async fn write(context: &StepContext<'_>, from: Both, to: Both) -> Result<(), St
         ("the numbers in CLUES' files", now.1, from.1, to.1),
     ] {
         if now != from && now != to {
-            return Err(StepError::needs_human(
-                format!("{what} were changed meanwhile: {now}, not {from}"),
-                "leave this operation, then run the command again for a new plan",
-            ));
+            let why = format!("{what} are {now}, not {from}");
+            return Err(StepError::Outdated(why));
         }
     }
     context.still_ours().await?;

@@ -151,6 +151,13 @@ pub enum Rest {
         /// What to do next.
         hint: String,
     },
+    /// It ended before it had done anything, since what was approved does not fit any more.
+    Outdated {
+        /// Why, in words for the channel.
+        reason: String,
+        /// What to do next.
+        hint: String,
+    },
     /// It ended.
     Ended(OperationState),
 }

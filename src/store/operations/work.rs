@@ -261,6 +261,12 @@ impl Store {
                 Some(reason.as_str()),
                 Some(hint.as_str()),
             ),
+            Rest::Outdated { reason, hint } => (
+                OperationState::Cancelled,
+                None,
+                Some(reason.as_str()),
+                Some(hint.as_str()),
+            ),
             Rest::Ended(state) => (*state, None, None, None),
         };
         let row = sqlx::query!(
