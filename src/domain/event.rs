@@ -228,6 +228,8 @@ pub struct Event {
     pub channel: DiscordChannelId,
     /// Whether the cluster was scaled up for it.
     pub scaled_up: bool,
+    /// Whether its lock stands; a person may have lifted it.
+    pub locked: bool,
 }
 
 impl Event {
@@ -248,8 +250,13 @@ impl Event {
             )
         };
         let s = if self.nodes == 1 { "" } else { "s" };
+        let unlocked = if self.locked {
+            ""
+        } else {
+            " (its lock was lifted)"
+        };
         format!(
-            "{when}, {} people on {} node{s} (`{}`): {}",
+            "{when}, {} people on {} node{s} (`{}`): {}{unlocked}",
             self.people,
             self.nodes,
             self.id.short(),

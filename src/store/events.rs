@@ -28,6 +28,7 @@ struct Row {
     made_by: i64,
     channel_id: i64,
     scaled_up: bool,
+    locked: bool,
 }
 
 impl From<Row> for Event {
@@ -44,6 +45,7 @@ impl From<Row> for Event {
             made_by: DiscordUserId::from_db(row.made_by),
             channel: DiscordChannelId::from_db(row.channel_id),
             scaled_up: row.scaled_up,
+            locked: row.locked,
         }
     }
 }
@@ -170,7 +172,9 @@ impl Store {
             r#"select e.id as "id: EventId", cluster_id as "cluster_id: ClusterId", c.name, people,
                    nodes, starts_at, ends_at, reason, made_by, channel_id,
                    exists (select from schedules s
-                       where s.event_id = e.id and s.last_plan is not null) as "scaled_up!"
+                       where s.event_id = e.id and s.last_plan is not null) as "scaled_up!",
+                   exists (select from locks l
+                       where l.event_id = e.id and l.lifted_at is null) as "locked!"
                from events e join clusters c on c.id = e.cluster_id
                where ended_at is null and ends_at > $2 and c.phase <> 'removed'
                  and ($1::text is null or c.name = $1)

@@ -189,6 +189,21 @@ async fn a_course_is_cancelled_with_its_lock_and_its_runs(pool: PgPool) {
     let again = planned(&scene, &format!("{month} people:3"), "Summer school").await;
     let words = "overlaps with another event";
     assert!(again.says(words), "no {words:?} in {}", again.text());
+    answered(&scene, "ana", "/pangeo scale name:geo max:6").await;
+    let scale = scene.plan("Scale `geo`").await;
+    let words = "an event is planned on it: ";
+    assert!(scale.says(words), "no {words:?} in {}", scale.text());
+
+    // None of its runs is removed alone; its lock is lifted alone, and everybody sees it.
+    let schedules = answered(&scene, "vic", "/pangeo schedule list").await;
+    let run = schedules.split('`').nth(1).unwrap();
+    let typed = format!("/pangeo schedule remove schedule:{run}");
+    let refused = answered(&scene, "ana", &typed).await;
+    assert!(refused.contains("is a run of event"), "{refused}");
+    let unlocked = answered(&scene, "ana", "/pangeo unlock name:geo").await;
+    assert!(unlocked.contains("goes on without its lock"), "{unlocked}");
+    let list = answered(&scene, "vic", "/pangeo event list").await;
+    assert!(list.contains("(its lock was lifted)"), "{list}");
     let list = answered(&scene, "vic", "/pangeo event list").await;
     let cancel = format!("/pangeo event cancel event:{}", event_id(&list));
     let completed = scene

@@ -10,6 +10,9 @@ pub(crate) async fn run(call: Call<'_>) -> anyhow::Result<View> {
     let Some(schedule) = store.schedule_by_text(&text).await? else {
         return Ok(View::text(schedules::no_such(&call.shared.clean, &text)));
     };
+    if let Some(event) = schedule.event {
+        return Ok(View::text(schedules::of_event(&schedule, event)));
+    }
     let by = call.caller.person.id;
     let because = format!("removed by <@{by}>");
     let notice = Some(schedules::removed(&schedule, by));

@@ -13,16 +13,17 @@ pub(crate) async fn run(call: Call<'_>) -> anyhow::Result<View> {
         return Ok(View::text(answers::no_such_cluster(clean, &name)));
     };
     let by = call.caller.person.id;
+    let mut events = store.events(Some(&name)).await?;
+    events.retain(|event| event.locked);
+    let goes_on = answers::goes_on_unlocked(&events);
     let notice = Notice {
         title: format!("{name} may be changed again"),
-        text: format!("<@{by}> lifted every lock on `{name}`"),
-        mention_users: Vec::new(),
-        mention_roles: Vec::new(),
-        review_of: None,
-        remedies: Vec::new(),
+        text: format!("<@{by}> lifted every lock on `{name}`{goes_on}"),
+        ..Notice::default()
     };
     let lifted = store
         .unlock(&cluster, by, notice, call.caller.channel)
         .await?;
-    Ok(View::text(answers::unlocked(clean, &name, lifted)))
+    let text = answers::unlocked(clean, &name, lifted);
+    Ok(View::text(format!("{text}{goes_on}")))
 }

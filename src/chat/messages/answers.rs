@@ -7,6 +7,7 @@ use crate::approvals::{Answer, ForceAnswer, ReviewAnswer};
 use crate::chat::access::Refusal;
 use crate::chat::text::Clean;
 use crate::commands::options::OptionError;
+use crate::domain::event::Event;
 use crate::domain::lock::Lock;
 use crate::domain::operation::{Direction, Operation, OperationState};
 use crate::domain::plan::{Plan, PlanState};
@@ -274,6 +275,17 @@ pub(crate) fn unlocked(clean: &Clean, name: &str, lifted: u64) -> String {
         1 => format!("the lock on {name} is lifted; the channel is told"),
         lifted => format!("{lifted} locks on {name} are lifted; the channel is told"),
     }
+}
+
+/// What becomes of the events whose locks were lifted.
+pub(crate) fn goes_on_unlocked(events: &[Event]) -> String {
+    let lines = events.iter().map(|event| {
+        format!(
+            "\nhint: event `{0}` goes on without its lock; `/pangeo event cancel event:{0}` ends what runs for it",
+            event.id.short()
+        )
+    });
+    lines.collect()
 }
 
 /// A transfer that changes nothing.

@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::{roles, when};
 use crate::chat::text::{Clean, cut};
 use crate::chat::view::{Card, TEXT, View};
-use crate::domain::ids::DiscordUserId;
+use crate::domain::ids::{DiscordUserId, EventId};
 use crate::domain::message::{Notice, Prepared};
 use crate::domain::person::Role;
 use crate::domain::schedule::Schedule;
@@ -217,6 +217,17 @@ pub(crate) fn no_such(clean: &Clean, text: &str) -> String {
     format!(
         "there is no schedule {} to come\nhint: `/pangeo schedule list` shows those that are",
         clean.code(text)
+    )
+}
+
+/// A run of an event is not removed alone.
+pub(crate) fn of_event(schedule: &Schedule, event: EventId) -> String {
+    format!(
+        "nothing was changed: schedule `{}` is a run of event `{1}`\n\
+         hint: `/pangeo event cancel event:{1}` ends the event with all that runs for it; \
+         `/pangeo schedule skip` leaves one run out",
+        schedule.id.short(),
+        event.short()
     )
 }
 
