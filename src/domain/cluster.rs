@@ -159,3 +159,31 @@ impl InventoryChange {
             .collect()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A cluster that nobody knows much about, since the beginning of time.
+    pub(crate) fn cluster(name: &str, phase: Phase) -> Cluster {
+        Cluster {
+            id: ClusterId::new(),
+            name: ClusterName::parse(name).unwrap(),
+            host: HostName::parse(&format!("{name}.vm.fedcloud.eu")).unwrap(),
+            phase,
+            owner: DiscordUserId(7),
+            purpose: None,
+            contact: None,
+            ends_on: None,
+            options: serde_json::json!({}),
+            infrastructure: None,
+            address: None,
+            ssh_user: None,
+            host_key: None,
+            revision: 1,
+            chart_version: None,
+            kubernetes_version: None,
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+}

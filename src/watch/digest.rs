@@ -313,34 +313,11 @@ fn part(title: &str, mut lines: Vec<String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::DiscordUserId;
-    use crate::domain::names::{ClusterName, HostName};
+    use crate::domain::cluster::tests::cluster;
 
     fn at(days: i64) -> DateTime<Utc> {
         let midnight = NaiveDate::from_ymd_opt(2026, 11, 28).unwrap();
         midnight.and_hms_opt(7, 0, 0).unwrap().and_utc() + TimeDelta::days(days)
-    }
-
-    fn cluster(name: &str, phase: Phase) -> Cluster {
-        Cluster {
-            id: ClusterId::new(),
-            name: ClusterName::parse(name).unwrap(),
-            host: HostName::parse(&format!("{name}.vm.fedcloud.eu")).unwrap(),
-            phase,
-            owner: DiscordUserId(7),
-            purpose: None,
-            contact: None,
-            ends_on: None,
-            options: serde_json::json!({}),
-            infrastructure: None,
-            address: None,
-            ssh_user: None,
-            host_key: None,
-            revision: 1,
-            chart_version: None,
-            kubernetes_version: None,
-            created_at: at(-90),
-        }
     }
 
     fn text_of(clusters: &[Cluster], ends: &[(ClusterId, Ends)]) -> Option<String> {

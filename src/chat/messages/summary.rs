@@ -177,34 +177,13 @@ pub(crate) fn hub_is_ready(cluster: &Cluster, operation: &Operation) -> Notice {
 mod tests {
     use super::progress::tests::{at, operation, step};
     use super::*;
-    use crate::domain::ids::{ClusterId, DiscordUserId};
-    use crate::domain::names::{ClusterName, HostName};
+    use crate::domain::cluster::Phase;
+    use crate::domain::cluster::tests::cluster;
+    use crate::domain::ids::DiscordUserId;
     use crate::domain::redact::Redactor;
 
-    fn cluster() -> Cluster {
-        Cluster {
-            id: ClusterId::new(),
-            name: ClusterName::parse("geo").unwrap(),
-            host: HostName::parse("geo.vm.fedcloud.eu").unwrap(),
-            phase: Phase::Running,
-            owner: DiscordUserId(7),
-            purpose: None,
-            contact: None,
-            ends_on: None,
-            options: serde_json::json!({}),
-            infrastructure: None,
-            address: None,
-            ssh_user: None,
-            host_key: None,
-            revision: 1,
-            chart_version: None,
-            kubernetes_version: None,
-            created_at: at(0),
-        }
-    }
-
     fn shown(operation: &Operation, steps: &[StepRow]) -> View {
-        let cluster = cluster();
+        let cluster = cluster("geo", Phase::Running);
         let shown = Shown {
             key: "summary/0192f0c1-0000-7000-8000-0000deadbeef/3",
             operation,
@@ -249,7 +228,7 @@ mod tests {
     #[test]
     fn a_hub_with_native_login_says_how_to_become_its_administrator() {
         let options = crate::domain::deploy::tests::options();
-        let mut cluster = cluster();
+        let mut cluster = cluster("geo", Phase::Running);
         cluster.options = serde_json::to_value(&options).unwrap();
         assert_eq!(first_login(&cluster), None);
         let options = DeployOptions {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Before, Wanted, Wish};
 use crate::commands::value::Options;
-use crate::domain::deploy::NotebookImage;
+use crate::domain::deploy::{DeployOptions, NotebookImage};
 use crate::domain::size::Size;
 use crate::domain::values::change::Make;
 use crate::domain::values::python::{Choice, DaskLimits, WorkerOptions};
@@ -209,7 +209,8 @@ pub(super) fn notebook(before: &Before, options: &Options) -> Wish {
     .into_iter()
     .flatten()
     .collect();
-    let problems = too_little(before, &edits);
+    let mut problems = too_little(before, &edits);
+    problems.extend(too_much(before, &edits));
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -223,30 +224,55 @@ pub(super) fn notebook(before: &Before, options: &Options) -> Wish {
     })
 }
 
+/// What a notebook would get, in cores or bytes; `None` if the values do not say.
+#[expect(clippy::cast_precision_loss, reason = "sizes are only compared")]
+fn amount(before: &Before, edits: &[Edit], keys: &[&str]) -> Option<f64> {
+    let path = notebook_path(keys);
+    let edited = edits.iter().find(|edit| edit.path == path);
+    let value = match edited {
+        Some(edit) => edit.new.as_ref(),
+        None => path.find(&before.tree),
+    }?;
+    match value.as_str() {
+        Some(text) => Size::parse(&format!("{text}B"))
+            .ok()
+            .map(|size| size.bytes() as f64),
+        None => value.as_f64(),
+    }
+}
+
+/// More guaranteed than a worker node has: no notebook would ever start. What an adopted cluster's nodes
+/// have may not be known.
+#[expect(clippy::cast_precision_loss, reason = "sizes are only compared")]
+fn too_much(before: &Before, edits: &[Edit]) -> Vec<String> {
+    let options = before.cluster.options.clone();
+    let Ok(options) = serde_json::from_value::<DeployOptions>(options) else {
+        return Vec::new();
+    };
+    let worker = &options.worker;
+    [
+        ("cpu", f64::from(worker.cpus)),
+        ("memory", worker.memory.bytes() as f64),
+    ]
+    .into_iter()
+    .filter(|(what, has)| {
+        amount(before, edits, &[what, "guarantee"]).is_some_and(|wants| wants >= *has)
+    })
+    .map(|(what, _has)| {
+        format!(
+            "`{what}-guarantee`: no notebook would ever fit on a worker node of {} CPUs and {}, which needs some for itself as well; lower it",
+            worker.cpus, worker.memory
+        )
+    })
+    .collect()
+}
+
 /// Limits below what is guaranteed; Kubernetes would refuse every notebook.
 fn too_little(before: &Before, edits: &[Edit]) -> Vec<String> {
-    let value = |keys: &[&str]| {
-        let path = notebook_path(keys);
-        let edited = edits.iter().find(|edit| edit.path == path);
-        match edited {
-            Some(edit) => edit.new.clone(),
-            None => path.find(&before.tree).cloned(),
-        }
-    };
-    let amount = |value: Option<Value>| -> Option<f64> {
-        let value = value?;
-        match value.as_str() {
-            #[expect(clippy::cast_precision_loss, reason = "sizes are only compared")]
-            Some(text) => Size::parse(&format!("{text}B"))
-                .ok()
-                .map(|size| size.bytes() as f64),
-            None => value.as_f64(),
-        }
-    };
     let mut problems = Vec::new();
     for what in ["cpu", "memory"] {
-        let guarantee = amount(value(&[what, "guarantee"]));
-        let limit = amount(value(&[what, "limit"]));
+        let guarantee = amount(before, edits, &[what, "guarantee"]);
+        let limit = amount(before, edits, &[what, "limit"]);
         if let (Some(guarantee), Some(limit)) = (guarantee, limit)
             && limit < guarantee
         {
@@ -372,42 +398,20 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use chrono::DateTime;
-    use serde_json::json;
-
     use super::*;
     use crate::commands::Catalogue;
     use crate::commands::options::parse_options;
     use crate::commands::value::RawValue;
     use crate::domain::chart::Chart;
-    use crate::domain::cluster::{Cluster, Phase};
-    use crate::domain::ids::{ClusterId, DiscordUserId};
-    use crate::domain::names::{ClusterName, HostName};
+    use crate::domain::cluster::Phase;
+    use crate::domain::cluster::tests::cluster;
     use crate::operations::start::known_steps;
     use crate::services::helm::{LiveValues, Release, ReleaseStatus};
 
     fn before(text: &str) -> Before {
         let tree = yaml::read(text).unwrap();
         Before {
-            cluster: Cluster {
-                id: ClusterId::new(),
-                name: ClusterName::parse("geo").unwrap(),
-                host: HostName::parse("geo.vm.fedcloud.eu").unwrap(),
-                phase: Phase::Running,
-                owner: DiscordUserId(1),
-                purpose: None,
-                contact: None,
-                ends_on: None,
-                options: json!({}),
-                infrastructure: None,
-                address: None,
-                ssh_user: None,
-                host_key: None,
-                revision: 1,
-                chart_version: None,
-                kubernetes_version: None,
-                created_at: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
-            },
+            cluster: cluster("geo", Phase::Running),
             chart: Chart::configured("2024.1.1"),
             newest: Some(SecretString::from(text)),
             live: LiveValues {
@@ -469,15 +473,28 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_below_the_guarantee_is_refused() {
+    fn what_can_never_start_is_refused() {
         let given = options("values notebook", &[("memory-limit", "1 GB")]);
         let problems = notebook(&before(CHECK_IN), &given).err().unwrap();
         assert!(problems[0].contains("`memory-limit`"), "{problems:?}");
+        let mut before = before(CHECK_IN);
+        let options_of_deploy = crate::domain::deploy::tests::options();
+        before.cluster.options = serde_json::to_value(options_of_deploy).unwrap();
+        let given = options(
+            "values notebook",
+            &[("memory-limit", "64 GB"), ("memory-guarantee", "32 GB")],
+        );
+        let problems = notebook(&before, &given).err().unwrap();
+        let says =
+            "`memory-guarantee`: no notebook would ever fit on a worker node of 8 CPUs and 32 GB";
+        assert!(problems[0].starts_with(says), "{problems:?}");
+        let given = options("values notebook", &[("memory-limit", "64 GB")]);
+        assert!(notebook(&before, &given).is_ok(), "a limit is no demand");
         let given = options(
             "values worker-options",
             &[("cores-max", "2"), ("cores", "3")],
         );
-        let problems = worker_options(&before(CHECK_IN), &given).err().unwrap();
+        let problems = worker_options(&before, &given).err().unwrap();
         assert!(problems[0].contains("between 1 and 2"), "{problems:?}");
     }
 
