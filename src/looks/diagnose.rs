@@ -30,6 +30,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub struct Diagnosis {
     /// How many pods find no node; `None` if that is not known.
     pub demand: Option<usize>,
+    /// The command that is at work on it, or stopped.
+    pub at_work: Option<String>,
     /// Each cause with its verdict.
     pub verdicts: Vec<(Cause, Verdict)>,
 }
@@ -45,7 +47,9 @@ impl Looks {
         };
         let kubernetes = within(Box::pin(self.seen_kubernetes(&cluster)));
         let seen = Box::pin(self.see(&cluster, kubernetes)).await?;
+        let open = self.store.open_operations(name).await?;
         Ok(Some(Diagnosis {
+            at_work: open.into_iter().next().map(|operation| operation.command),
             demand: seen.kubernetes.seen().map(|seen| seen.demand().count()),
             verdicts: judge_all(&seen),
         }))

@@ -27,6 +27,13 @@ pub(crate) fn view(
     let unknown = count(diagnosis, |verdict| matches!(verdict, Verdict::Unknown(_)));
     let mut text = headline(diagnosis.demand, found, unknown);
     text.push('\n');
+    if let Some(command) = &diagnosis.at_work {
+        let command = clean.code(command);
+        let _written = writeln!(
+            text,
+            "{command} is at work on it: what is found may be its doing, and every remedy waits behind it"
+        );
+    }
     // What was found stands first, so that a cut takes the least.
     for (cause, verdict) in &diagnosis.verdicts {
         if let Verdict::Found { evidence, remedy } = verdict {
@@ -131,6 +138,7 @@ mod tests {
         };
         let diagnosis = Diagnosis {
             demand: Some(2),
+            at_work: Some("deploy".to_owned()),
             verdicts: vec![
                 (Cause::CluesDead, Verdict::Fine("10 s ago".to_owned())),
                 (
@@ -149,7 +157,8 @@ mod tests {
         assert_eq!(view.buttons.len(), 1, "no button for what is not there");
         assert_eq!(
             view.card.unwrap().text,
-            "2 pods wait for a node; 2 causes found, 1 not known\n\n\
+            "2 pods wait for a node; 2 causes found, 1 not known\n\
+             `deploy` is at work on it: what is found may be its doing, and every remedy waits behind it\n\n\
              ❌ **token expired**\n`token = [redacted] ˋxˋ`\nremedy: do it by hand\n\n\
              ❌ **VM never configured**\n`VM 2`\nremedy: `/pangeo status name:geo`\n\n\
              ✅ CLUES dead: 10 s ago\n❔ node not ready: no \\*answer\\*"
