@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::names::NameError;
+use super::names::{NameError, text_name};
 
 /// The longest place of a chart, in characters.
 const LONGEST: usize = 200;
@@ -28,41 +28,9 @@ pub struct ChartName(String);
 #[serde(try_from = "String", into = "String")]
 pub struct ChartFolder(String);
 
-/// Text of a kind that has a parser.
-macro_rules! parsed_text {
-    ($name:ident) => {
-        impl $name {
-            /// As text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = NameError;
-
-            fn try_from(text: String) -> Result<Self, NameError> {
-                Self::parse(&text)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                name.0
-            }
-        }
-    };
-}
-
-parsed_text!(RepositoryUrl);
-parsed_text!(ChartName);
-parsed_text!(ChartFolder);
+text_name!(RepositoryUrl);
+text_name!(ChartName);
+text_name!(ChartFolder);
 
 impl RepositoryUrl {
     /// Parses a URL.

@@ -2,8 +2,6 @@
 //!
 //! Each has a private field and a `parse`, so that a value of the type is always safe to use.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// Why a text is not a name.
@@ -66,16 +64,16 @@ macro_rules! text_name {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = NameError;
+            type Error = $crate::domain::names::NameError;
 
-            fn try_from(text: String) -> Result<Self, NameError> {
+            fn try_from(text: String) -> Result<Self, $crate::domain::names::NameError> {
                 Self::parse(&text)
             }
         }
@@ -87,14 +85,16 @@ macro_rules! text_name {
         }
 
         impl std::str::FromStr for $name {
-            type Err = NameError;
+            type Err = $crate::domain::names::NameError;
 
-            fn from_str(text: &str) -> Result<Self, NameError> {
+            fn from_str(text: &str) -> Result<Self, $crate::domain::names::NameError> {
                 Self::parse(text)
             }
         }
     };
 }
+
+pub(super) use text_name;
 
 /// The name of a cluster in the inventory: a DNS label of 1 to 40 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -6,7 +6,7 @@
 //! registry project's "Token Authentication Specification").
 //!
 //! **Invariant:** only registries of the configuration are asked, whatever an image is called, and
-//! they learn nothing but the image's name.
+//! where such a registry sends us for a token; they learn nothing but the image's name.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

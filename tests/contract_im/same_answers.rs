@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use pangeo_bot::services::http;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{RADL, Server, http};
+use super::RADL;
+use super::server::Server;
 
 /// One request: method, path, headers, body. `{id}` in a path is a configured infrastructure.
 struct Ask {
