@@ -13,7 +13,7 @@ use crate::domain::diagnosis::stall::{self, Limits, Memory};
 use crate::domain::diagnosis::{Cause, Look, Seen};
 use crate::domain::operation::{Operation, OperationState};
 
-/// What is known before a cluster is looked at.
+/// What is known of a cluster beside a look at it.
 pub(super) struct Known {
     /// Its alerts that are not over.
     pub(super) open: Vec<Alert>,
@@ -21,6 +21,8 @@ pub(super) struct Known {
     pub(super) silences: Vec<Silence>,
     /// The operation whose turn it is; others wait behind it.
     pub(super) operation: Option<Operation>,
+    /// Whether one was at work at some time during the look.
+    pub(super) was_busy: bool,
     /// Whether a lock says that nothing new is told.
     pub(super) is_quiet: bool,
     /// How long before its end people want to know of its token.
@@ -35,7 +37,7 @@ impl Known {
 
     /// Whether an operation is at work that may explain what is seen.
     pub(super) fn is_busy(&self) -> bool {
-        self.operation.is_some() && !self.is_stopped()
+        self.was_busy || self.operation.is_some() && !self.is_stopped()
     }
 
     /// Whether an operation waits for a person, and all behind it with it.

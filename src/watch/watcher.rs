@@ -331,6 +331,7 @@ impl Watcher {
             self.beside.look(cluster, is_backup_told, began)
         );
         let (seen, drifted, beside) = (seen?, drifted?, beside?);
+        let known = self.known_after(cluster, &known, began).await?;
         let limits = self.settings.limits_of(cluster);
         let set_at = *self.set_at.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = memory.counted_from(set_at).after(&seen, limits);
@@ -388,6 +389,24 @@ impl Watcher {
             open: self.store.open_alerts(Some(cluster.id)).await?,
             silences: self.store.silences(cluster.id).await?,
             operation: operations.into_iter().next(),
+            was_busy: false,
+        })
+    }
+
+    /// What is known after a look. What an operation changed during it is nothing to tell, even if it has
+    /// begun and ended meanwhile.
+    async fn known_after(
+        &self,
+        cluster: &Cluster,
+        before: &Known,
+        began: DateTime<Utc>,
+    ) -> Result<Known, StoreError> {
+        let ended = self
+            .store
+            .operation_ended_since(cluster.name.as_str(), began);
+        Ok(Known {
+            was_busy: before.is_busy() || ended.await?,
+            ..self.known(cluster).await?
         })
     }
 
@@ -438,6 +457,10 @@ impl Watcher {
         if known.is_busy() || !(is_due || known.of(AlertKind::Drift).is_some()) {
             return Ok(None);
         }
+        // Its newest revision may be newer than what is watched was read.
+        let Some(cluster) = &self.store.cluster(cluster.id).await? else {
+            return Ok(None);
+        };
         let drifted = self.looks.drifted(cluster).await?;
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times

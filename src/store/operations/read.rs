@@ -1,5 +1,7 @@
 //! Operations and their steps, as they are.
 
+use chrono::{DateTime, Utc};
+
 use super::{Row, StepDbRow};
 use crate::domain::ids::{ClusterId, DiscordChannelId, OperationId, PlanId};
 use crate::domain::operation::{Operation, OperationState, StepRow};
@@ -78,6 +80,26 @@ impl Store {
         .into_iter()
         .map(Operation::try_from)
         .collect()
+    }
+
+    /// Whether an operation of a target has ended since then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn operation_ended_since(
+        &self,
+        target: &str,
+        since: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        sqlx::query_scalar!(
+            r#"select exists (select from operations
+                   where target = $1 and ended_at >= $2) as "ended!""#,
+            target,
+            since
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(doing("looked for operations that ended"))
     }
 
     /// The operation whose turn it is, if this one waits behind it.
