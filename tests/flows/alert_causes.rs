@@ -96,6 +96,58 @@ async fn what_is_wrong_with_machines_and_pods_is_told_alone(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+async fn values_that_no_node_or_no_registry_can_give_are_mended_by_the_button(pool: PgPool) {
+    let (scene, id) = deployed_with(pool, QUICK).await;
+    let world = &scene.world;
+    world.cause(&id, StallCause::WrongNodeSize, false).unwrap();
+    let (ana, ben) = (scene.person("ana"), scene.person("ben"));
+    // Whoever lays values over may ask for more than a node has.
+    let overlay = "jupyterhub: {singleuser: {memory: {guarantee: 64G, limit: 64G}}}";
+    let modal = ana.runs("/pangeo values edit name:geo").await.modal().await;
+    let fields = [("overlay", overlay), ("reason", "large data")];
+    let answer = ana.fills(&modal, &fields).await.answer().await;
+    assert!(answer.says("plan `"), "{}", answer.text());
+    let plan = scene.plan("Lay changes over").await;
+    ben.reacts(&plan, "✅");
+    scene.sees("values edit geo · succeeded").await;
+
+    for (cause, label, title, words) in [
+        (
+            StallCause::PodNeverFits,
+            "/pangeo values notebook",
+            "Change what a notebook of `geo` gets",
+            "+      guarantee: 28Gi",
+        ),
+        (
+            StallCause::NotScaling,
+            "/pangeo values rollback",
+            "Roll `geo` back to revision 2",
+            "-      guarantee: 28Gi",
+        ),
+    ] {
+        let before = told(&scene).await.len();
+        world.cause(&id, cause, true).unwrap();
+        let all = until(&scene, label, |told| told.len() > before).await;
+        let alert = all.last().unwrap();
+        assert_eq!(alert.first(), name(cause), "{all:#?}");
+        let shown = scene.sees_button(label).await;
+        let answer = ana.presses_on(&shown, label).await.answer().await;
+        assert!(answer.says("plan `"), "{}", answer.text());
+        let plan = scene.plan(title).await;
+        assert!(plan.says(words), "{}", plan.text());
+        ben.reacts(&plan, "✅");
+        let command = label.trim_start_matches("/pangeo ");
+        scene.sees(&format!("{command} geo · succeeded")).await;
+        // Who waits starts anew, with what there is now.
+        world.cause(&id, cause, false).unwrap();
+        until(&scene, label, |told| told[before].is_over).await;
+        scene.sees(&format!("✅ `{command}`")).await;
+    }
+    scene.settles().await;
+    scene.nothing_unexpected();
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_cluster_that_grows_as_it_should_is_told_nothing(pool: PgPool) {
     let keys = [QUICK, &[("WATCH_BOOT_S", "30")]].concat();
     let (scene, id) = deployed_with(pool, &keys).await;

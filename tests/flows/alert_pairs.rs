@@ -111,8 +111,8 @@ pub(crate) fn name(cause: StallCause) -> &'static str {
     }
 }
 
-/// The button of a cause's alert, and words of the plan that it opens. Nobody but a person cures the
-/// others: the site gives more, the user asks for less.
+/// The button of a cause's alert, and words of the plan that it opens. The site cures a quota; what a pod
+/// asks for is cured by the values, see `alert_causes`, and by whoever starts it anew.
 pub(crate) fn button(cause: StallCause) -> Option<(&'static str, &'static str)> {
     match cause {
         StallCause::TokenExpired | StallCause::RefreshFailing => {

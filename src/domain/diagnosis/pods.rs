@@ -11,6 +11,9 @@ const STUCK: &[&str] = &[
     "CreateContainerError",
 ];
 
+/// Those of them that are about its image.
+const IMAGE: &[&str] = &["ErrImagePull", "ImagePullBackOff", "InvalidImageName"];
+
 /// The reason of a container that starts again and again.
 const CRASHES: &str = "CrashLoopBackOff";
 
@@ -33,18 +36,18 @@ const NO_NODE_HELPS: &[&str] = &[
 
 /// A pod asks for more than the biggest node has.
 pub fn never_fits(seen: &Seen) -> Verdict {
-    const SMALLER: Remedy = Remedy {
-        words: "lower what the pod asks for (`singleuser` limits, or the options of Dask workers), or deploy bigger workers",
-        command: Some("values worker-options"),
-    };
     seen.kubernetes.judge(|kubernetes| {
         let Some(real) = seen.real_worker() else {
             return Verdict::Unknown(
                 "no worker and no flavour is known to compare with".to_owned(),
             );
         };
-        let too_big = kubernetes.demand().filter(|pod| !pod.asks.fits(real));
+        let too_big: Vec<&WaitingPod> = kubernetes
+            .demand()
+            .filter(|pod| !pod.asks.fits(real))
+            .collect();
         let lines: Vec<String> = too_big
+            .iter()
             .map(|pod| {
                 format!(
                     "{} asks for {}, the biggest node has {}",
@@ -58,8 +61,24 @@ pub fn never_fits(seen: &Seen) -> Verdict {
             let demand = kubernetes.demand().count();
             return Verdict::Fine(format!("{demand} pods wait for a node, all would fit"));
         }
-        Verdict::found(lines, SMALLER)
+        Verdict::found(lines, asks_less(&too_big))
     })
+}
+
+/// What lowers what such pods ask for: the guarantee of notebooks, or what people may choose for Dask
+/// workers. Who waits with too much asks anew then.
+fn asks_less(too_big: &[&WaitingPod]) -> Remedy {
+    let of = |prefix: &str| too_big.iter().any(|pod| pod.name.starts_with(prefix));
+    Remedy {
+        words: "lower what the pod asks for (what is guaranteed to a notebook, or the options of Dask workers), or deploy bigger workers; who waits has to start anew",
+        command: if of("jupyter-") {
+            Some("values notebook")
+        } else if of("dask-") {
+            Some("values worker-options")
+        } else {
+            None
+        },
+    }
 }
 
 /// A pod waits for an image, a volume, a quota or a certain node.
@@ -67,6 +86,10 @@ pub fn not_scaling(seen: &Seen) -> Verdict {
     const LOOK: Remedy = Remedy {
         words: "no node helps: see what the line says",
         command: None,
+    };
+    const BACK: Remedy = Remedy {
+        words: "no node helps: see what the line says; if the image was changed last, go back to the revision before",
+        command: Some("values rollback"),
     };
     seen.kubernetes.judge(|kubernetes| {
         let lines: Vec<String> = kubernetes.waiting.iter().filter_map(other_reason).collect();
@@ -76,7 +99,11 @@ pub fn not_scaling(seen: &Seen) -> Verdict {
                 kubernetes.waiting.len()
             ));
         }
-        Verdict::found(lines, LOOK)
+        let lacks_image = kubernetes.waiting.iter().any(|pod| {
+            let waiting = pod.waiting.as_ref();
+            waiting.is_some_and(|(reason, _)| IMAGE.contains(&reason.as_str()))
+        });
+        Verdict::found(lines, if lacks_image { BACK } else { LOOK })
     })
 }
 
@@ -123,6 +150,15 @@ mod tests {
             evidence(&never_fits(&seen)),
             "jupyter-ana asks for 1 CPUs, 40.0 GiB, the biggest node has 8 CPUs, 31.0 GiB"
         );
+        let command = |verdict| match verdict {
+            Verdict::Found { remedy, .. } => remedy.command,
+            Verdict::Fine(_) | Verdict::Unknown(_) => None,
+        };
+        assert_eq!(command(never_fits(&seen)), Some("values notebook"));
+        for pod in &mut kubernetes_of(&mut seen).waiting {
+            "dask-worker-1".clone_into(&mut pod.name);
+        }
+        assert_eq!(command(never_fits(&seen)), Some("values worker-options"));
     }
 
     #[test]

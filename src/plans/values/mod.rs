@@ -358,9 +358,11 @@ fn overwrite(before: &Before) -> Wish {
 }
 
 fn rollback(before: &Before, options: &Options) -> Wish {
-    let number = options.integer("revision").unwrap_or_default();
-    let number = i32::try_from(number).unwrap_or_default();
     let newest = before.cluster.revision;
+    let number = match options.integer("revision") {
+        Some(number) => i32::try_from(number).unwrap_or_default(),
+        None => newest - 1,
+    };
     if number >= newest || number < 1 {
         return Err(vec![format!(
             "`revision`: {newest} is the newest; `/pangeo values history name:{}` shows the earlier ones",

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Before, Wanted, Wish};
 use crate::commands::value::Options;
-use crate::domain::deploy::{DeployOptions, NotebookImage};
+use crate::domain::deploy::{DeployOptions, MachineSize, NotebookImage};
 use crate::domain::size::Size;
 use crate::domain::values::change::Make;
 use crate::domain::values::python::{Choice, DaskLimits, WorkerOptions};
@@ -127,10 +127,23 @@ pub(super) fn worker_options(before: &Before, options: &Options) -> Wish {
         "image",
         "tag",
     ];
-    if !NAMES.iter().any(|name| options.is_given(name)) {
-        return Err(none_given(&NAMES));
-    }
     let mut wanted = known_worker_options(before)?;
+    if !NAMES.iter().any(|name| options.is_given(name)) {
+        // As the button of an alert asks for it.
+        let most = most_on_a_worker(before).unwrap_or((u32::MAX, u32::MAX));
+        let small = WorkerOptions {
+            cores: at_most(wanted.cores, most.0),
+            memory_gib: at_most(wanted.memory_gib, most.1),
+            ..wanted.clone()
+        };
+        if small == wanted {
+            let mut problems = none_given(&NAMES);
+            problems
+                .push("nothing that people may choose is more than a worker node has".to_owned());
+            return Err(problems);
+        }
+        wanted = small;
+    }
     let mut problems = Vec::new();
     let names = ["cores", "memory"];
     for (name, choice) in names
@@ -168,6 +181,29 @@ pub(super) fn worker_options(before: &Before, options: &Options) -> Wish {
     })
 }
 
+/// The size of a worker node; that of an adopted cluster may not be known.
+fn worker_of(before: &Before) -> Option<MachineSize> {
+    let options = before.cluster.options.clone();
+    let options: DeployOptions = serde_json::from_value(options).ok()?;
+    Some(options.worker)
+}
+
+/// The most cores and GiB that a pod on a worker node can get for sure, in whole numbers, beside what the
+/// system takes.
+fn most_on_a_worker(before: &Before) -> Option<(u32, u32)> {
+    let worker = worker_of(before)?;
+    let gib = u32::try_from(worker.memory.bytes() >> 30).unwrap_or(u32::MAX);
+    Some((worker.cpus.saturating_sub(1), gib.saturating_sub(1)))
+}
+
+fn at_most(choice: Choice, most: u32) -> Choice {
+    Choice {
+        default: choice.default.min(most),
+        min: choice.min.min(most),
+        max: choice.max.min(most),
+    }
+}
+
 /// The image that the options and the one before (`name:tag`) give together.
 fn image_of(options: &Options, before: &str) -> Option<NotebookImage> {
     let (name, tag) = before.rsplit_once(':')?;
@@ -185,9 +221,6 @@ pub(super) fn notebook(before: &Before, options: &Options) -> Wish {
         "memory-limit",
         "start-timeout",
     ];
-    if !NAMES.iter().any(|name| options.is_given(name)) {
-        return Err(none_given(&NAMES));
-    }
     let cpu = |name: &str, key| {
         number(options, name).map(|cores| edit_to(before, notebook_path(&["cpu", key]), cores))
     };
@@ -199,7 +232,7 @@ pub(super) fn notebook(before: &Before, options: &Options) -> Wish {
     };
     let timeout = number(options, "start-timeout")
         .map(|seconds| edit_to(before, notebook_path(&["startTimeout"]), seconds));
-    let edits: Vec<Edit> = [
+    let mut edits: Vec<Edit> = [
         cpu("cpu-guarantee", "guarantee"),
         cpu("cpu-limit", "limit"),
         memory("memory-guarantee", "guarantee"),
@@ -209,6 +242,15 @@ pub(super) fn notebook(before: &Before, options: &Options) -> Wish {
     .into_iter()
     .flatten()
     .collect();
+    if edits.is_empty() {
+        // As the button of an alert asks for it.
+        edits = what_fits(before);
+    }
+    if edits.is_empty() {
+        let mut problems = none_given(&NAMES);
+        problems.push("no more is guaranteed than a worker node has".to_owned());
+        return Err(problems);
+    }
     let mut problems = too_little(before, &edits);
     problems.extend(too_much(before, &edits));
     if !problems.is_empty() {
@@ -241,15 +283,30 @@ fn amount(before: &Before, edits: &[Edit], keys: &[&str]) -> Option<f64> {
     }
 }
 
-/// More guaranteed than a worker node has: no notebook would ever start. What an adopted cluster's nodes
-/// have may not be known.
-#[expect(clippy::cast_precision_loss, reason = "sizes are only compared")]
-fn too_much(before: &Before, edits: &[Edit]) -> Vec<String> {
-    let options = before.cluster.options.clone();
-    let Ok(options) = serde_json::from_value::<DeployOptions>(options) else {
+/// Guarantees lowered to the most that a pod on a worker node can get.
+fn what_fits(before: &Before) -> Vec<Edit> {
+    const GIB: f64 = 1_073_741_824.0;
+    let Some((cores, gib)) = most_on_a_worker(before) else {
         return Vec::new();
     };
-    let worker = &options.worker;
+    let parts = [
+        ("cpu", f64::from(cores), Value::from(cores)),
+        ("memory", f64::from(gib) * GIB, format!("{gib}Gi").into()),
+    ];
+    let parts = parts.into_iter().filter(|(what, most, _)| {
+        amount(before, &[], &[what, "guarantee"]).is_some_and(|wants| wants > *most)
+    });
+    parts
+        .map(|(what, _, most)| edit_to(before, notebook_path(&[what, "guarantee"]), most))
+        .collect()
+}
+
+/// As much guaranteed as a whole worker node has: no notebook would ever start.
+#[expect(clippy::cast_precision_loss, reason = "sizes are only compared")]
+fn too_much(before: &Before, edits: &[Edit]) -> Vec<String> {
+    let Some(worker) = worker_of(before) else {
+        return Vec::new();
+    };
     [
         ("cpu", f64::from(worker.cpus)),
         ("memory", worker.memory.bytes() as f64),
@@ -496,6 +553,47 @@ mod tests {
         );
         let problems = worker_options(&before, &given).err().unwrap();
         assert!(problems[0].contains("between 1 and 2"), "{problems:?}");
+    }
+
+    #[test]
+    fn without_options_only_what_no_worker_has_is_lowered() {
+        let options_of_deploy = crate::domain::deploy::tests::options();
+        let of_deploy = |text: &str| {
+            let mut before = before(text);
+            before.cluster.options = serde_json::to_value(&options_of_deploy).unwrap();
+            before
+        };
+        let given = options("values notebook", &[]);
+        let problems = notebook(&of_deploy(CHECK_IN), &given).err().unwrap();
+        assert!(
+            problems[1].contains("than a worker node has"),
+            "{problems:?}"
+        );
+        let values = "jupyterhub: {singleuser: {cpu: {guarantee: 2}, memory: {guarantee: 64G}}}";
+        let edits = edits(notebook(&of_deploy(values), &given));
+        assert_eq!(edits.len(), 1);
+        assert_eq!(
+            edits[0].path.to_string(),
+            "jupyterhub.singleuser.memory.guarantee"
+        );
+        assert_eq!(edits[0].new, Some("28Gi".into()));
+
+        let given = options("values worker-options", &[]);
+        let problems = worker_options(&of_deploy(CHECK_IN), &given).err().unwrap();
+        assert!(
+            problems[1].contains("than a worker node has"),
+            "{problems:?}"
+        );
+        let mut large = known_worker_options(&of_deploy(CHECK_IN)).unwrap();
+        large.cores.max = 64;
+        let source = large.to_python();
+        let tree = serde_json::json!({"dask-gateway": {"gateway": {"extraConfig": {"optionHandler": source}}}});
+        let before = of_deploy(&yaml::write(&tree).unwrap());
+        let Make::Edits { edits } = worker_options(&before, &given).unwrap().make else {
+            panic!("no edits");
+        };
+        let new = edits[0].new.as_ref().and_then(Value::as_str).unwrap();
+        assert_eq!(WorkerOptions::parse(new).unwrap().cores.max, 7);
     }
 
     #[test]
