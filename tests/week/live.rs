@@ -1,11 +1,10 @@
 //! Days of a cluster of the sandbox against the bot itself: users come and go, nodes come and go, and
 //! the unmodified bot looks at it over SSH and HTTP.
 //!
-//! Pretend time goes [`PACE`] times as fast, and the limits of the watch are the default ones divided
-//! by it ([`KEYS`]). 600 times, the fastest of the sandbox, does not fit: the limits are whole
-//! seconds, and the five minutes of a stall would be half of one; one look at all systems of a
-//! cluster takes about that long too. At 300 they are one second, and every limit is its default to
-//! the second. The same file serves `tests/flows` and `make bench`.
+//! Pretend time goes [`PACE`] times as fast, the fastest of the sandbox, and the limits of the watch are
+//! the default ones divided by it ([`KEYS`]), up to the next second: they are whole ones, so that the
+//! five minutes of a stall are ten. With the defaults themselves, look by look, it is
+//! `simulation.rs` that lives. The same file serves `tests/flows` and `make bench`.
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +14,17 @@ use sandbox::world::{StallCause, World};
 use sqlx::PgPool;
 
 /// How many times as fast pretend time goes.
-pub(crate) const PACE: u32 = 300;
+pub(crate) const PACE: u32 = 600;
 
-/// The keys of the configuration: the defaults of `[watch]` in pretend time, the looks as often as the
-/// keys allow. A bot that is slow for some seconds is not blind.
+/// The keys of the configuration: the defaults of `[watch]` in pretend time, up to the next second, and
+/// the looks as often as the keys allow. A bot that is slow for some seconds is not blind.
 pub(crate) const KEYS: [(&str, &str); 11] = [
     ("WATCH_OFF", ""),
     ("WATCH_LOOK_S", "1"),
     ("WATCH_FULL_LOOK_S", "1"),
     ("WATCH_STALL_AFTER_S", "1"),
-    ("WATCH_LATENT_AFTER_S", "2"),
-    ("WATCH_BOOT_S", "5"),
+    ("WATCH_LATENT_AFTER_S", "1"),
+    ("WATCH_BOOT_S", "3"),
     ("WATCH_BLIND_AFTER_S", "20"),
     ("WATCH_RESOLVE_AFTER_S", "1"),
     ("WATCH_ESCALATE_AFTER_S", "3600"),
