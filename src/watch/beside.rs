@@ -152,6 +152,15 @@ impl BesideEyes {
         })
     }
 
+    /// A cluster that is not watched here any more.
+    pub(super) fn forget(&self, cluster: ClusterId) {
+        let mut times = self
+            .backups_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        times.remove(&cluster);
+    }
+
     /// Whether it is time; if so it was looked at now.
     fn is_backup_due(&self, cluster: &Cluster, now: DateTime<Utc>) -> bool {
         let mut times = self
@@ -159,7 +168,7 @@ impl BesideEyes {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let last = times.get(&cluster.id);
-        let is_due = last.is_none_or(|at| now - *at >= self.backup_pause);
+        let is_due = last.is_none_or(|at| (now - *at).abs() >= self.backup_pause);
         if is_due {
             times.insert(cluster.id, now);
         }

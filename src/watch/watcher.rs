@@ -561,6 +561,7 @@ impl Watcher {
             if !stays {
                 self.metrics.forget_cluster(&times.name);
                 self.wanted.forget(*id);
+                self.beside.forget(*id);
             }
             stays
         });
