@@ -15,6 +15,7 @@ use sandbox::discord::Message;
 use sandbox::world::World;
 use sqlx::PgPool;
 
+use crate::fleet::asks_for;
 use crate::setting::{Setting, database_url};
 use crate::table::Row;
 
@@ -70,23 +71,33 @@ pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
         Row::new(
             format!("{FAULTS} random faults at {PACE} × against the bot: recall"),
             format!(
-                "{} of {} found, the last after {:.1} s, in {took} s {:?}",
+                "{} of {} found, the last after {:.1} s, in {took} s{}",
                 found.faults - found.missed.len(),
                 found.faults,
                 found.latest_s,
-                found.missed
+                unless_none(&found.missed)
             ),
             "all",
         ),
         Row::new(
             "the same: precision",
             format!(
-                "{right} of {} alerts right {:?}",
-                found.alerts, found.invented
+                "{right} of {} alerts right{}",
+                found.alerts,
+                unless_none(&found.invented)
             ),
             "all",
         ),
     ])
+}
+
+fn unless_none(all: &[impl AsRef<str>]) -> String {
+    let all: Vec<&str> = all.iter().map(AsRef::as_ref).collect();
+    if all.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", all.join(", "))
+    }
 }
 
 /// A database beside that of the other figures; its URL.
@@ -104,30 +115,9 @@ async fn own_database() -> anyhow::Result<String> {
     Ok(url.into())
 }
 
-/// Deploys a cluster, as ana and ben would; its infrastructure.
+/// Deploys a cluster; its infrastructure.
 async fn deploy(world: &World, name: &str) -> anyhow::Result<String> {
-    for resource in [
-        "cores",
-        "ram",
-        "instances",
-        "floating_ips",
-        "security_groups",
-    ] {
-        world.im.set_quota(resource, 0.0, 1_000_000.0);
-    }
-    let host = format!("{name}.vm.fedcloud.eu");
-    world.prepare_host(&host);
-    let ana = world.discord.person("ana");
-    let typed = format!("/pangeo dns set-secret host:{host}");
-    let form = ana.runs(&typed).await.modal().await;
-    let secret = [("secret", sandbox::world::DNS_SECRET)];
-    ana.fills(&form, &secret).await.answer().await;
-    let typed = format!("/pangeo deploy name:{name} host:{host} auth:native");
-    ana.runs(&typed).await.answer().await;
-    let title = format!("Create cluster `{name}`");
-    let plan = |m: &Message| m.says(&title) && m.reactions.len() == 2;
-    let plan = world.discord.wait_for_message(plan, PATIENCE).await?;
-    world.discord.person("ben").reacts(&plan, "✅");
+    asks_for(world, name).await?;
     let ready = format!("{name} is ready");
     let is_ready = |m: &Message| m.says(&ready);
     world.discord.wait_for_message(is_ready, PATIENCE).await?;

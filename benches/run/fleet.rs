@@ -47,6 +47,20 @@ pub(crate) async fn deploy(
     pool: &PgPool,
     numbers: Range<usize>,
 ) -> anyhow::Result<()> {
+    let all = i64::try_from(numbers.end)?;
+    for number in numbers {
+        asks_for(world, &name(number)).await?;
+    }
+    let running = "select count(*) from clusters where phase = 'running' and name like 'fleet-%'";
+    until("the fleet runs", async || {
+        let count: i64 = sqlx::query_scalar(running).fetch_one(pool).await?;
+        Ok(count == all)
+    })
+    .await
+}
+
+/// Ana asks for a cluster on a cloud with room for it, and ben approves it.
+pub(crate) async fn asks_for(world: &World, name: &str) -> anyhow::Result<()> {
     for resource in [
         "cores",
         "ram",
@@ -56,29 +70,20 @@ pub(crate) async fn deploy(
     ] {
         world.im.set_quota(resource, 0.0, 1_000_000.0);
     }
-    let (ana, ben) = (world.discord.person("ana"), world.discord.person("ben"));
-    let all = i64::try_from(numbers.end)?;
-    for number in numbers {
-        let name = name(number);
-        let host = format!("{name}.vm.fedcloud.eu");
-        world.prepare_host(&host);
-        let typed = format!("/pangeo dns set-secret host:{host}");
-        let form = ana.runs(&typed).await.modal().await;
-        let secret = [("secret", sandbox::world::DNS_SECRET)];
-        ana.fills(&form, &secret).await.answer().await;
-        let typed = format!("/pangeo deploy name:{name} host:{host} auth:native");
-        ana.runs(&typed).await.answer().await;
-        let title = format!("Create cluster `{name}`");
-        let plan = |m: &Message| m.says(&title) && m.reactions.len() == 2;
-        let plan = world.discord.wait_for_message(plan, PATIENCE).await?;
-        ben.reacts(&plan, "✅");
-    }
-    let running = "select count(*) from clusters where phase = 'running' and name like 'fleet-%'";
-    until("the fleet runs", async || {
-        let count: i64 = sqlx::query_scalar(running).fetch_one(pool).await?;
-        Ok(count == all)
-    })
-    .await
+    let ana = world.discord.person("ana");
+    let host = format!("{name}.vm.fedcloud.eu");
+    world.prepare_host(&host);
+    let typed = format!("/pangeo dns set-secret host:{host}");
+    let form = ana.runs(&typed).await.modal().await;
+    let secret = [("secret", sandbox::world::DNS_SECRET)];
+    ana.fills(&form, &secret).await.answer().await;
+    let typed = format!("/pangeo deploy name:{name} host:{host} auth:native");
+    ana.runs(&typed).await.answer().await;
+    let title = format!("Create cluster `{name}`");
+    let plan = |m: &Message| m.says(&title) && m.reactions.len() == 2;
+    let plan = world.discord.wait_for_message(plan, PATIENCE).await?;
+    world.discord.person("ben").reacts(&plan, "✅");
+    Ok(())
 }
 
 /// Waits until something holds.
