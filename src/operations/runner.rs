@@ -226,7 +226,9 @@ impl Runner {
                 "another version of the bot started this operation; run that one, or leave it",
             ));
         };
-        let is_first = steps.first().is_some_and(|first| first.name == row.name);
+        // Whether nothing was ever tried.
+        let is_first = steps.first().is_some_and(|first| first.name == row.name)
+            && row.state == StepState::Pending;
         let row = self.store.step_intent(claim, &row.name).await?;
         let prepared = self.context(operation, claim, &steps, &row).await?;
         let outcome = self.attempt(step, &prepared).await;

@@ -169,7 +169,7 @@ impl Starter {
             Ok(Started::New(id)) => self.turn(&plan.essence.target, id).await,
             Ok(Started::NotWaiting) => Ok(StartOutcome::Ended),
             Ok(Started::Drifted) => {
-                self.void(plan, "the operation went on since the plan was made")
+                self.void(plan, "the operation went on since the plan was made, or a newer one changed its target")
                     .await
             }
             Err(StoreError::Taken { what }) => {

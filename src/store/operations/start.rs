@@ -77,7 +77,7 @@ impl Store {
     }
 
     /// Starts undoing a stopped or left operation, as its approved plan says, if it did not run
-    /// since the plan was made.
+    /// since the plan was made, and, if it was left, no newer one of its target came since.
     ///
     /// # Errors
     /// When the database fails.
@@ -97,7 +97,11 @@ impl Store {
             "update operations set state = 'queued', direction = 'undo', wake_at = null,
                  stop_reason = null, hint = null, cancel_requested_by = null, deadline = $2,
                  ended_at = null, attempt = attempt + 1, lease_holder = null, lease_expires_at = null
-             where id = $1 and state in ('stopped', 'failed', 'cancelled') and attempt = $3",
+             where id = $1 and attempt = $3 and (state = 'stopped'
+               or state in ('failed', 'cancelled') and not exists (
+                   select 1 from operations other
+                   where other.target = operations.target and other.id <> operations.id
+                     and other.created_at > operations.created_at))",
             operation.as_uuid(),
             now + time_limit,
             plan.essence.target_revision
