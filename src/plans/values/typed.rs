@@ -193,7 +193,8 @@ fn worker_of(before: &Before) -> Option<MachineSize> {
 fn most_on_a_worker(before: &Before) -> Option<(u32, u32)> {
     let worker = worker_of(before)?;
     let gib = u32::try_from(worker.memory.bytes() >> 30).unwrap_or(u32::MAX);
-    Some((worker.cpus.saturating_sub(1), gib.saturating_sub(1)))
+    let most = (worker.cpus.saturating_sub(1), gib.saturating_sub(1));
+    (most.0 > 0 && most.1 > 0).then_some(most)
 }
 
 fn at_most(choice: Choice, most: u32) -> Choice {
