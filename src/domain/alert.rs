@@ -178,6 +178,13 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// The cause that people were told of. One that nobody was told of need not be gone for the alert to
+    /// be: whoever waited may have got a node in spite of it.
+    pub fn told_cause(&self) -> Option<&str> {
+        let is_told = self.state == AlertState::Firing;
+        self.finding.cause.as_deref().filter(|_cause| is_told)
+    }
+
     /// Since how long it is there.
     pub fn lasts(&self, now: DateTime<Utc>) -> TimeDelta {
         self.resolved_at.unwrap_or(now) - self.since
@@ -451,6 +458,24 @@ mod tests {
         let over = machine.open.unwrap();
         assert_eq!(over.resolved_at, Some(at(400)), "since it is gone");
         assert_eq!(over.lasts(at(9999)), TimeDelta::seconds(390));
+    }
+
+    #[test]
+    fn only_a_cause_that_people_were_told_of_has_to_go() {
+        let mut machine = Machine::new();
+        let disabled = Sighting::Found {
+            since: None,
+            fires_after: TimeDelta::seconds(300),
+            finding: Finding {
+                cause: Some("nodes disabled".to_owned()),
+                ..Finding::default()
+            },
+        };
+        assert_eq!(machine.look(0, disabled.clone()), PENDING);
+        assert_eq!(machine.open.as_ref().unwrap().told_cause(), None);
+        assert_eq!(machine.look(300, disabled), FIRING);
+        let told = machine.open.as_ref().and_then(Alert::told_cause);
+        assert_eq!(told, Some("nodes disabled"));
     }
 
     #[test]

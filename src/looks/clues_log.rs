@@ -200,9 +200,18 @@ impl Looks {
 
 /// The log and the clock as they are now; `None` if there is no log.
 async fn now(frontend: &Frontend) -> Result<Option<Now>, Stopped> {
-    // A missing file makes the status 1 and prints nothing.
+    // A missing file makes the status 1 and prints nothing; any other failure says nothing of CLUES.
     let stat = ["sudo", "stat", "-L", "-c", "%i %s %Y", "--", CLUES_LOG];
-    let stat = frontend.run(&stat).await?.text();
+    let stat = frontend.run(&stat).await?;
+    let said = stat.error_text();
+    if stat.status != 0 && !said.contains("No such file") {
+        let hint = "see on the front end what keeps `sudo stat` from looking at it";
+        return Err(Stopped::InTheWay(
+            format!("{CLUES_LOG} can't be looked at: {said}"),
+            hint.to_owned(),
+        ));
+    }
+    let stat = stat.text();
     let date = frontend.run_ok(&["date", "+%Y-%m-%dT%H:%M:%S%:z"], &[]);
     let date = date.await?.text();
     let numbers: Vec<u64> = stat.split_whitespace().flat_map(str::parse).collect();

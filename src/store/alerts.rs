@@ -249,15 +249,18 @@ impl Store {
         Ok(alerts)
     }
 
-    /// When any cluster was last looked at in full.
+    /// When any cluster that runs was last looked at in full.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn last_look(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        sqlx::query_scalar!("select max(looked_at) from watched")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(doing("read when the watch last looked"))
+        sqlx::query_scalar!(
+            "select max(looked_at) from watched w join clusters c on c.id = w.cluster_id
+             where c.phase = 'running'"
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(doing("read when the watch last looked"))
     }
 
     /// Keeps that a person has taken an alert on; false if it is over or somebody has already.

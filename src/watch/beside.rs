@@ -52,7 +52,7 @@ pub struct BesideRules {
 
 impl BesideRules {
     /// The backup that a cluster must have.
-    fn backup_of(&self, name: &str) -> Option<&BackupRule> {
+    pub(super) fn backup_of(&self, name: &str) -> Option<&BackupRule> {
         let own = self.backups_of.get(name);
         own.unwrap_or(&self.backup).as_ref()
     }
@@ -142,6 +142,10 @@ impl BesideEyes {
                 return Ok::<_, LookError>(None);
             };
             let newest = self.looks.newest_backup(cluster, &rule.path).await?;
+            if newest.seen().is_none() {
+                // What could not be seen is looked at again, until it is told as that.
+                self.forget(cluster.id);
+            }
             Ok(Some((rule.clone(), newest)))
         };
         let (gateway, disks, backup) = tokio::join!(self.gateway(cluster), disks, backup);

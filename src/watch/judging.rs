@@ -115,7 +115,7 @@ fn growing(
     looked: &Looked<'_>,
 ) -> (Sighting, Sighting) {
     let open = (known.of(AlertKind::Scaling), known.of(AlertKind::Token));
-    let cause = |alert: &Alert| Cause::from_word(alert.finding.cause.as_deref()?);
+    let cause = |alert: &Alert| Cause::from_word(alert.told_cause()?);
     // What is not watched tells nothing of the token, either.
     let scaling = if settings.off.contains(&AlertKind::Scaling) {
         Sighting::Gone

@@ -155,8 +155,8 @@ impl Watcher {
     /// Looks until the bot ends. A cluster that is slow to answer holds no other up.
     pub async fn run(self, ended: CancellationToken) {
         let (mut told_at, mut led_at) = (None, None);
-        // Since when nobody has looked, until that is told.
-        let mut before = self.store.last_look().await.ok().flatten();
+        // Since when nobody has looked, until that is told; asked just before the first look.
+        let (mut before, mut is_first) = (None, true);
         let (mut looking, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
         let mut next_at = Instant::now();
         let mut moment = self.moment();
@@ -175,7 +175,12 @@ impl Watcher {
                 () = sleep_until(next_at) => {
                     moment = self.count_from(moment);
                     let new = self.due_clusters().into_iter();
-                    let new = new.filter(|one| busy.insert(one.cluster.id));
+                    let new: Vec<Watched> = new.filter(|one| busy.insert(one.cluster.id)).collect();
+                    if is_first && !new.is_empty() {
+                        is_first = false;
+                        before = self.store.last_look().await.ok().flatten();
+                    }
+                    let new = new.into_iter();
                     looking.extend(new.map(|one| self.look_in_time(one, moment)));
                     match self.lead(&mut led_at).await {
                         Ok(true) => self.tell_switch(&mut told_at).await,
@@ -332,6 +337,7 @@ impl Watcher {
         );
         let (seen, drifted, beside) = (seen?, drifted?, beside?);
         let known = self.known_after(cluster, &known, began).await?;
+        let drifted = drifted.filter(|_| known.operation.is_none());
         let limits = self.settings.limits_of(cluster);
         let set_at = *self.set_at.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = memory.counted_from(set_at).after(&seen, limits);
@@ -454,7 +460,9 @@ impl Watcher {
             .times(cluster.id)
             .and_then(|times| times.drift_at)
             .is_none_or(|at| (now - at).abs() >= pause);
-        if known.is_busy() || !(is_due || known.of(AlertKind::Drift).is_some()) {
+        // One that stopped may have changed what helm has, and not yet what is recorded.
+        let may_explain = known.operation.is_some();
+        if may_explain || !(is_due || known.of(AlertKind::Drift).is_some()) {
             return Ok(None);
         }
         // Its newest revision may be newer than what is watched was read.
@@ -483,8 +491,7 @@ impl Watcher {
         let (mut changes, mut firing, mut due) = (Vec::new(), Vec::new(), None);
         for (kind, sighting) in sightings {
             let open = known.of(kind);
-            // What was switched off is over.
-            let sighting = if self.settings.off.contains(&kind) {
+            let sighting = if self.is_off(cluster, kind) {
                 Sighting::Gone
             } else {
                 sighting
@@ -524,6 +531,14 @@ impl Watcher {
         drop(turn);
         self.due(cluster, now, due, Some(now));
         Ok(firing)
+    }
+
+    /// Whether a kind is not watched, so that what is open of it is over.
+    fn is_off(&self, cluster: &Cluster, kind: AlertKind) -> bool {
+        let rules = &self.settings.beside;
+        self.settings.off.contains(&kind)
+            || kind == AlertKind::Disk && rules.disks.is_empty()
+            || kind == AlertKind::Backup && rules.backup_of(cluster.name.as_str()).is_none()
     }
 
     fn times(&self, cluster: ClusterId) -> Option<Times> {

@@ -180,7 +180,7 @@ impl Simulation {
             memory = memory.after(&seen, &limits);
             let known = open
                 .as_ref()
-                .and_then(|alert| Cause::from_word(alert.finding.cause.as_deref()?));
+                .and_then(|alert| Cause::from_word(alert.told_cause()?));
             let look = alert::Look {
                 cluster,
                 kind: AlertKind::Scaling,

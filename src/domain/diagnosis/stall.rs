@@ -44,6 +44,9 @@ pub struct Memory {
     pub ready: Option<usize>,
     /// When capacity last followed: a node was on its way, or one joined.
     pub progress_at: Option<DateTime<Utc>>,
+    /// When a node last joined.
+    #[serde(default)]
+    pub joined_at: Option<DateTime<Utc>>,
     /// When any cause was last there; CLUES needs a while to act once it is gone.
     #[serde(default)]
     pub cause_at: Option<DateTime<Utc>>,
@@ -84,6 +87,9 @@ impl Memory {
             after.ready = Some(ready.count());
         }
         let joined = self.ready.is_some() && after.ready > self.ready;
+        if joined {
+            after.joined_at = Some(seen.now);
+        }
         if joined || follows(seen, &after, limits) {
             after.progress_at = Some(seen.now);
         }
@@ -102,6 +108,7 @@ impl Memory {
             booting: booting.map(|(vm, at)| (*vm, (*at).min(now))).collect(),
             ready: self.ready,
             progress_at: past(self.progress_at),
+            joined_at: past(self.joined_at),
             cause_at: past(self.cause_at),
             counted_from: past(self.counted_from),
         }
@@ -164,7 +171,9 @@ pub fn scaling(seen: &Seen, memory: &Memory, known: Option<Cause>, limits: &Limi
             if known.is_some() && is_cured {
                 return Sighting::Unseen;
             }
-            let since = oldest.map(|oldest| moved_at.map_or(oldest, |at| oldest.max(at)));
+            // With a cause, too, that may stand beside a cluster that grows: a machine that failed long ago.
+            let since = oldest.max(moved_at).max(memory.joined_at);
+            let since = since.filter(|_| oldest.is_some());
             return Sighting::Found {
                 since,
                 fires_after: limits.stalls_after,
@@ -431,6 +440,22 @@ mod tests {
         seen.now = at(1);
         let memory = memory.after(&seen, &LIMITS);
         let (since, _) = finding(scaling(&seen, &memory, None, &LIMITS));
+        assert_eq!(since, Some(at(0)), "not since the pod waits");
+    }
+
+    #[test]
+    fn a_node_that_joined_a_moment_ago_is_growth_whatever_stands_beside_it() {
+        let mut seen = waiting();
+        let mut disabled = clues_node("wn3", NodeState::Off);
+        disabled.enabled = false;
+        clues_of(&mut seen).nodes.push(disabled);
+        let memory = Memory {
+            ready: Some(0),
+            ..Memory::default()
+        };
+        let memory = memory.after(&seen, &LIMITS);
+        let (since, found) = finding(scaling(&seen, &memory, None, &LIMITS));
+        assert_eq!(found.cause.as_deref(), Some("nodes disabled"));
         assert_eq!(since, Some(at(0)), "not since the pod waits");
     }
 
