@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures::future::try_join_all;
-use live::{KEYS, PACE, Watched};
+use live::{Watched, keys};
 use sandbox::discord::Message;
 use sandbox::world::World;
 use sqlx::PgPool;
@@ -21,6 +21,8 @@ use crate::table::Row;
 
 /// The database.
 const DATABASE: &str = "bench_days";
+/// How many times as fast pretend time goes, the fastest of the sandbox.
+const PACE: u32 = 600;
 /// The days of a week, each lived by a cluster.
 const DAYS: u32 = 7;
 /// How many faults.
@@ -32,8 +34,13 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
     let setting = Setting::start().await?;
     let url = own_database().await?;
-    let database = [("DATABASE_URL", url.as_str())];
-    let mut bot = setting.bot_with(&[&database, &KEYS[..]].concat())?;
+    let keys = keys(PACE);
+    let keys = keys.iter().map(|(key, value)| (*key, value.as_str()));
+    let keys: Vec<(&str, &str)> = [("DATABASE_URL", url.as_str())]
+        .into_iter()
+        .chain(keys)
+        .collect();
+    let mut bot = setting.bot_with(&keys)?;
     bot.start().await?;
     let pool = PgPool::connect(&url).await?;
     let world = &setting.world;
@@ -47,6 +54,7 @@ pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
             pool: &pool,
             name,
             id,
+            pace: PACE,
         });
     }
     let day = Duration::from_hours(24);

@@ -1,10 +1,9 @@
 //! Days of a cluster of the sandbox against the bot itself: users come and go, nodes come and go, and
 //! the unmodified bot looks at it over SSH and HTTP.
 //!
-//! Pretend time goes [`PACE`] times as fast, the fastest of the sandbox, and the limits of the watch are
-//! the default ones divided by it ([`KEYS`]), up to the next second: they are whole ones, so that the
-//! five minutes of a stall are ten. With the defaults themselves, look by look, it is
-//! `simulation.rs` that lives. The same file serves `tests/flows` and `make bench`.
+//! Pretend time goes many times as fast, and the limits of the watch are the default ones divided by that
+//! ([`keys`]), up to the next second: they are whole ones. With the defaults themselves, look by look,
+//! it is `simulation.rs` that lives. The same file serves `tests/flows` and `make bench`.
 
 use std::time::{Duration, Instant};
 
@@ -13,24 +12,25 @@ use sandbox::frontend::ServerSize;
 use sandbox::world::{StallCause, World};
 use sqlx::PgPool;
 
-/// How many times as fast pretend time goes.
-pub(crate) const PACE: u32 = 600;
-
-/// The keys of the configuration: the defaults of `[watch]` in pretend time, up to the next second, and
-/// the looks as often as the keys allow. A bot that is slow for some seconds is not blind.
-pub(crate) const KEYS: [(&str, &str); 11] = [
-    ("WATCH_OFF", ""),
-    ("WATCH_LOOK_S", "1"),
-    ("WATCH_FULL_LOOK_S", "1"),
-    ("WATCH_STALL_AFTER_S", "1"),
-    ("WATCH_LATENT_AFTER_S", "1"),
-    ("WATCH_BOOT_S", "3"),
-    ("WATCH_BLIND_AFTER_S", "20"),
-    ("WATCH_RESOLVE_AFTER_S", "1"),
-    ("WATCH_ESCALATE_AFTER_S", "3600"),
-    ("WATCH_SAMPLE_S", "1"),
-    ("WATCH_DIGEST_AT", ""),
-];
+/// The keys of the configuration: the defaults of `[watch]` in pretend time that goes so many times as fast,
+/// up to the next second, and the looks as often as the keys allow. A bot that is slow for some seconds
+/// is not blind.
+pub(crate) fn keys(pace: u32) -> Vec<(&'static str, String)> {
+    let of_default = |seconds: u32| seconds.div_ceil(pace).to_string();
+    vec![
+        ("WATCH_OFF", String::new()),
+        ("WATCH_LOOK_S", "1".to_owned()),
+        ("WATCH_FULL_LOOK_S", "1".to_owned()),
+        ("WATCH_STALL_AFTER_S", of_default(300)),
+        ("WATCH_LATENT_AFTER_S", of_default(600)),
+        ("WATCH_BOOT_S", of_default(1500)),
+        ("WATCH_BLIND_AFTER_S", "20".to_owned()),
+        ("WATCH_RESOLVE_AFTER_S", of_default(60)),
+        ("WATCH_ESCALATE_AFTER_S", "3600".to_owned()),
+        ("WATCH_SAMPLE_S", "1".to_owned()),
+        ("WATCH_DIGEST_AT", String::new()),
+    ]
+}
 
 /// How long a fault may take until it is told, and an alert until it is over: far more than the
 /// limits, since a fault that is told late is told.
@@ -47,6 +47,8 @@ pub(crate) struct Watched<'a> {
     pub(crate) name: String,
     /// Its infrastructure.
     pub(crate) id: String,
+    /// How many times as fast pretend time goes.
+    pub(crate) pace: u32,
 }
 
 /// An alert that people were told of.
@@ -111,13 +113,13 @@ impl Watched<'_> {
     pub(crate) async fn lives(&self, pretend: Duration, day: u32) -> anyhow::Result<Vec<Told>> {
         let before = self.told().await?.len();
         self.begins(day)?;
-        pass(pretend / PACE).await;
+        pass(pretend / self.pace).await;
         let mut told = self.told().await?;
         Ok(told.split_off(before.min(told.len())))
     }
 
     fn begins(&self, day: u32) -> anyhow::Result<()> {
-        self.world.set_pace(PACE);
+        self.world.set_pace(self.pace);
         let wrong = StallCause::WrongNodeSize;
         self.world.cause(&self.id, wrong, false)?;
         let front_ends = &self.world.front_ends;
