@@ -24,10 +24,11 @@ impl Planner {
         }
         if MEETS_SCHEDULES.contains(&command) {
             let now = self.store.clock().now();
-            let mut events = self.store.events(Some(target)).await?;
-            events.retain(|_event| command != EVENT_COMMAND);
-            let events = events.iter().map(|event| event.in_words(now));
-            warnings.extend(events.map(|words| format!("an event is planned on it: {words}")));
+            if command != EVENT_COMMAND {
+                let events = self.store.events(Some(target)).await?;
+                let events = events.iter().map(|event| event.in_words(now));
+                warnings.extend(events.map(|words| format!("an event is planned on it: {words}")));
+            }
             let mut schedules = self.store.schedules(Some(target)).await?;
             schedules.retain(|schedule| schedule.event.is_none());
             warnings.extend(schedules.iter().filter_map(|schedule| {
